@@ -1,0 +1,1 @@
+"""The bundled TCP balancer: one small process that imports nothing of the station."""

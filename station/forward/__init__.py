@@ -1,0 +1,1 @@
+"""What a proxy request asks for, and whether it may. Pure."""

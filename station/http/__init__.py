@@ -1,0 +1,1 @@
+"""Request heads, ranges, conditionals and response heads for files. Pure."""

@@ -1,0 +1,1 @@
+"""Three stations and a balancer on one machine."""

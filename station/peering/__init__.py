@@ -1,0 +1,1 @@
+"""Gossip over mutual TLS: keys, join, driver."""

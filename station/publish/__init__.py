@@ -1,0 +1,1 @@
+"""Which revision goes live when, on all stations. Pure: the same contract as gossip."""

@@ -1,0 +1,1 @@
+"""The RPM repository format and what to fetch, keep and collect. Pure."""

@@ -1,0 +1,1 @@
+"""Clock, tasks, frames, leash, logs, durable writes: knows no domain word."""

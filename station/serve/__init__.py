@@ -1,0 +1,1 @@
+"""The data plane: files, proxy and peers workers on bare sockets."""

@@ -1,0 +1,1 @@
+"""Texts for other programs: .repo files, snippets, units. Pure."""

@@ -1,0 +1,1 @@
+"""The only package that writes below the storage path, and the ledger of the registry."""

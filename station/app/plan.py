@@ -86,18 +86,18 @@ def _proxies(config: dict[str, Any]) -> int:
 def _files(config: dict[str, Any], sockets: Sockets, index: int) -> ChildSpec:
     run, state = run_directory(config), Path(config["state_directory"])
     mirror = config["mirror"]
-    listeners = [
-        {"fd": sockets.http[index].fileno(), "kind": "http"},
-        {"fd": sockets.https[index].fileno(), "kind": "https"},
-        {"fd": sockets.files.fileno(), "kind": "unix"},
-    ]
+    descriptors = {
+        "http": sockets.http[index].fileno(),
+        "https": sockets.https[index].fileno(),
+        "unix": sockets.files.fileno(),
+    }
     settings = {
         "name": f"files-{index}",
         "storage": mirror["directory"],
         "manifests": str(state / "manifests"),
         "feed": str(run / "feed.sock"),
         "relay": str(run / "http.sock"),
-        "listeners": listeners,
+        "listeners": [{"fd": fd, "kind": kind} for kind, fd in descriptors.items()],
         "tls": {
             "cert": mirror["sslcert"] or str(state / "pki" / "public.pem"),
             "key": mirror["sslkey"] or str(state / "pki" / "public.key"),
@@ -107,7 +107,7 @@ def _files(config: dict[str, Any], sockets: Sockets, index: int) -> ChildSpec:
         "tcp_congestion": config.get("tcp_congestion", ""),
     }
     return ChildSpec(
-        f"files-{index}", "station.serve.files_worker", settings, tuple(x["fd"] for x in listeners)
+        f"files-{index}", "station.serve.files_worker", settings, tuple(descriptors.values())
     )
 
 

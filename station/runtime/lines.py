@@ -3,6 +3,7 @@
 The same shape as `logs`, without the 6 MiB that structlog costs each process.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -29,7 +30,5 @@ def line(level: str, event: str, **fields: object) -> None:
         text = json.dumps(head | fields, default=str)
     else:
         text = " ".join(f"{key}={str(value)!r}" for key, value in (head | fields).items())
-    try:
+    with contextlib.suppress(OSError, ValueError):  # a log nobody reads must not stop the service
         sys.stderr.write(text + "\n")
-    except (OSError, ValueError):
-        pass  # nobody reads our log any more; that must not stop the service

@@ -1,0 +1,208 @@
+"""What a request changes in the registry: records in, one durable step of changes out. No I/O.
+
+Deleting a record takes its references with it, in the same step, so that no station ever sees one without the other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from station.model.records import (
+    RECORDS,
+    GroupRecord,
+    InstanceRecord,
+    Kind,
+    ProfileRecord,
+    PublicationRecord,
+    Record,
+    ReferenceRecord,
+    SourceRecord,
+    StationRecord,
+)
+
+Change = tuple[Kind, str, dict[str, Any] | None]
+
+# A profile of more is a mistake in a script; the largest vendor catalogues have some hundreds.
+SOURCES_PER_HOLDER_MAX = 2000
+
+
+class BadChange(Exception):
+    """The request cannot be carried out. Nothing was changed. `field` names what is wrong."""
+
+    def __init__(self, status: int, code: str, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.status, self.code, self.field = status, code, field
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The registry's records as they are now."""
+
+    group: GroupRecord | None
+    stations: Mapping[str, StationRecord]
+    sources: Mapping[str, SourceRecord]
+    profiles: Mapping[str, ProfileRecord]
+    instances: Mapping[str, InstanceRecord]
+    references: Mapping[str, ReferenceRecord]
+    publications: Mapping[str, PublicationRecord]
+
+    def of(self, kind: Kind) -> Mapping[str, Record]:
+        """The records of one kind, by key."""
+        table: dict[Kind, Mapping[str, Record]] = {
+            Kind.STATION: self.stations,
+            Kind.SOURCE: self.sources,
+            Kind.PROFILE: self.profiles,
+            Kind.INSTANCE: self.instances,
+            Kind.REFERENCE: self.references,
+            Kind.PUBLICATION: self.publications,
+        }
+        return table[kind]
+
+    def sources_of(self, holder_kind: str, holder: str) -> list[str]:
+        """The sources a profile or an instance refers to, sorted."""
+        return sorted(
+            r.source
+            for r in self.references.values()
+            if r.holder_kind == holder_kind and r.holder == holder
+        )
+
+
+def create(records: Records, kind: Kind, body: Mapping[str, Any]) -> list[Change]:
+    """A new source, profile or instance; the latter two with `sources`. Raises BadChange."""
+    fields = dict(body)
+    wanted = fields.pop("sources", []) if kind in (Kind.PROFILE, Kind.INSTANCE) else []
+    record = parse(kind, fields)
+    key = _key_of(record)
+    if key in records.of(kind):
+        raise BadChange(
+            409, "exists", f"{kind} {key} exists already; delete it first or choose another name"
+        )
+    changes: list[Change] = [(kind, key, _wire(record))]
+    if isinstance(record, ProfileRecord | InstanceRecord):
+        _require_station(records, record.station)
+        changes += _refer(records, kind, key, _source_list(wanted))
+    return changes
+
+
+def update(records: Records, kind: Kind, key: str, body: Mapping[str, Any]) -> list[Change]:
+    """Some fields of a record; `sources` replaces the whole list of a profile or instance."""
+    old = existing(records, kind, key)
+    fields = dict(body)
+    wanted = fields.pop("sources", None) if kind in (Kind.PROFILE, Kind.INSTANCE) else None
+    record = parse(kind, {**old.model_dump(mode="json"), **fields})
+    if _key_of(record) != key:
+        raise BadChange(400, "key", f"{kind} {key} cannot be renamed", "name")
+    changes: list[Change] = [(kind, key, _wire(record))]
+    if isinstance(record, ProfileRecord | InstanceRecord):
+        _require_station(records, record.station)
+        if wanted is not None:
+            keep = _source_list(wanted)
+            changes += _refer(records, kind, key, keep)
+            changes += _unrefer(records, lambda r: _holds(r, kind, key) and r.source not in keep)
+    return changes
+
+
+def delete(records: Records, kind: Kind, key: str) -> list[Change]:
+    """Delete a record and every reference from or to it. Raises BadChange."""
+    existing(records, kind, key)
+    changes: list[Change] = [(kind, key, None)]
+    if kind is Kind.SOURCE:
+        changes += _unrefer(records, lambda r: r.source == key)
+    else:
+        changes += _unrefer(records, lambda r: _holds(r, kind, key))
+    return changes
+
+
+def forget_station(records: Records, name: str, move_to: str | None) -> list[Change]:
+    """Remove a station; its profiles and instances move to `move_to` in the same step."""
+    existing(records, Kind.STATION, name)
+    holders: list[tuple[Kind, str, Record]] = [
+        (kind, key, record)
+        for kind in (Kind.PROFILE, Kind.INSTANCE)
+        for key, record in records.of(kind).items()
+        if getattr(record, "station", None) == name
+    ]
+    if holders and move_to is None:
+        listed = ", ".join(f"{kind} {key}" for kind, key, _ in holders[:20])
+        raise BadChange(
+            409, "referenced", f"station {name} is referred to by {listed}; give --move-to STATION"
+        )
+    changes: list[Change] = [(Kind.STATION, name, None)]
+    if move_to is not None:
+        _require_station(records, move_to)
+        if move_to == name:
+            raise BadChange(400, "station", f"{name} is the station to be removed", "move_to")
+        changes += [
+            (kind, key, _wire(record.model_copy(update={"station": move_to})))
+            for kind, key, record in holders
+        ]
+    return changes
+
+
+def existing(records: Records, kind: Kind, key: str) -> Record:
+    """The record, or BadChange 404 naming what there is."""
+    found = records.of(kind).get(key)
+    if found is None:
+        known = ", ".join(sorted(records.of(kind))[:10]) or "none"
+        raise BadChange(404, "unknown", f"no {kind} {key!r}; there is: {known}")
+    return found
+
+
+def parse(kind: Kind, fields: Mapping[str, Any]) -> Record:
+    """Validated fields, or BadChange with every problem in one text."""
+    try:
+        return RECORDS[kind].model_validate(fields)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False)
+        text = "; ".join(
+            f"{'.'.join(str(part) for part in p['loc'])}: {p['msg']}"
+            + (f", got {str(p['input'])[:80]!r}" if p["type"] != "missing" else "")
+            for p in problems
+        )
+        raise BadChange(400, "invalid", f"{kind}: {text}", str(problems[0]["loc"][0])) from None
+
+
+def _key_of(record: Record) -> str:
+    return str(getattr(record, "id", None) or getattr(record, "name", ""))
+
+
+def _wire(record: Record) -> dict[str, Any]:
+    return record.model_dump(mode="json")
+
+
+def _require_station(records: Records, name: str) -> None:
+    if name not in records.stations:
+        known = ", ".join(sorted(records.stations))
+        raise BadChange(
+            400, "station", f"no station {name!r} in this group; there is: {known}", "station"
+        )
+
+
+def _source_list(wanted: Any) -> list[str]:
+    if not isinstance(wanted, list) or not all(isinstance(s, str) for s in wanted):
+        raise BadChange(400, "invalid", "sources: expected a list of source ids", "sources")
+    if len(wanted) > SOURCES_PER_HOLDER_MAX:
+        raise BadChange(400, "invalid", f"sources: more than {SOURCES_PER_HOLDER_MAX}", "sources")
+    return wanted
+
+
+def _refer(records: Records, kind: Kind, holder: str, sources: Sequence[str]) -> list[Change]:
+    changes: list[Change] = []
+    for source in dict.fromkeys(sources):
+        existing(records, Kind.SOURCE, source)
+        reference = ReferenceRecord.model_validate(
+            {"holder_kind": kind.value, "holder": holder, "source": source}
+        )
+        if reference.key not in records.references:
+            changes.append((Kind.REFERENCE, reference.key, _wire(reference)))
+    return changes
+
+
+def _unrefer(records: Records, is_gone: Any) -> list[Change]:
+    return [(Kind.REFERENCE, key, None) for key, r in records.references.items() if is_gone(r)]
+
+
+def _holds(reference: ReferenceRecord, kind: Kind, holder: str) -> bool:
+    return reference.holder_kind == kind.value and reference.holder == holder

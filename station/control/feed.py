@@ -1,0 +1,141 @@
+"""Control's end of the feed: beats and whole snapshots to the workers, their wants and counters back.
+
+A beat carries CLOCK_BOOTTIME. Before each, control looks whether it was paused itself; if so it asks its peers what
+is true now before it lets the workers believe anything.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from station.model.snapshot import Snapshot, to_wire
+from station.runtime.clock import Clock
+from station.runtime.frames import FrameError, FrameReader, encode_frame
+from station.runtime.lines import line
+from station.runtime.tasks import Tasks
+
+BEAT_EVERY_S = 0.25
+# Workers hold mutable names when the newest beat is older than 2 s: whoever was away for longer than half of that
+# may have been overtaken by the group.
+PAUSED_AFTER_S = 1.0
+# A worker that does not read is stuck; the supervisor will see it. Two large snapshots, then we let go.
+UNREAD_BYTES_MAX = 16 * 1024 * 1024
+RECEIVE_BYTES = 65536
+
+WantHandler = Callable[["Worker", dict[str, Any]], None]
+
+
+class Worker:
+    """A connected worker."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.name = "?"
+        self.counters: dict[str, float] = {}
+        self.in_flight = 0
+        self._writer = writer
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Queue a frame; a worker with too much unread is dropped, and comes back for a whole snapshot."""
+        self.send_bytes(encode_frame(message))
+
+    def send_bytes(self, frame: bytes) -> None:
+        """The same, for a frame encoded once for all workers."""
+        if self._writer.transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
+            line("warning", "feed.worker_does_not_read", worker=self.name)
+            self._writer.transport.abort()
+            return
+        self._writer.write(frame)
+
+
+class Feed:
+    """The workers' source of truth. `on_pause` is awaited when control finds that it was away."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        on_want: WantHandler,
+        on_pause: Callable[[], Awaitable[None]],
+        on_gone: Callable[[Worker], None],
+    ) -> None:
+        self._clock = clock
+        self._on_want = on_want
+        self._on_pause = on_pause
+        self._on_gone = on_gone
+        self._workers: set[Worker] = set()
+        self._snapshot: Snapshot | None = None
+        self._number = 0
+
+    @property
+    def workers(self) -> frozenset[Worker]:
+        """Those connected now."""
+        return frozenset(self._workers)
+
+    async def serve(self, listener: socket.socket, tasks: Tasks) -> None:
+        """Accept workers on `listener` and beat until cancelled."""
+        self._server = await asyncio.start_unix_server(self._attend, sock=listener)
+        tasks.start(self._beat(), name="feed beats")
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Send `snapshot` to all if it differs from the last; it is numbered here."""
+        if self._snapshot is not None and _same(self._snapshot, snapshot):
+            return
+        self._number += 1
+        self._snapshot = _numbered(snapshot, self._number)
+        frame = encode_frame(self._snapshot_message(self._snapshot))
+        for worker in list(self._workers):
+            worker.send_bytes(frame)
+
+    async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        worker = Worker(writer)
+        self._workers.add(worker)
+        if self._snapshot is not None:
+            worker.send(self._snapshot_message(self._snapshot))
+        frames = FrameReader()
+        try:
+            while data := await reader.read(RECEIVE_BYTES):
+                for message in frames.feed(data):
+                    self._take(worker, message)
+        except (OSError, FrameError) as error:
+            line("warning", "feed.worker_lost", worker=worker.name, error=str(error))
+        finally:
+            self._workers.discard(worker)
+            self._on_gone(worker)
+            writer.close()
+
+    def _take(self, worker: Worker, message: dict[str, Any]) -> None:
+        if "hello" in message:
+            worker.name = str(message["hello"])
+        elif "want" in message:
+            self._on_want(worker, message["want"])
+        elif "counters" in message:
+            worker.counters = message["counters"]
+        if "in_flight" in message:
+            worker.in_flight = int(message["in_flight"])
+
+    async def _beat(self) -> None:
+        last = self._clock.boot()
+        while True:
+            await asyncio.sleep(BEAT_EVERY_S)
+            now = self._clock.boot()
+            if now - last > PAUSED_AFTER_S:
+                line("warning", "control.was_paused", seconds=round(now - last, 2))
+                await self._on_pause()
+            last = now = self._clock.boot()
+            if self._snapshot is not None:
+                frame = encode_frame({"beat": now})
+                for worker in list(self._workers):
+                    worker.send_bytes(frame)
+
+    def _snapshot_message(self, snapshot: Snapshot) -> dict[str, Any]:
+        return {"snapshot": to_wire(snapshot), "beat": self._clock.boot()}
+
+
+def _same(one: Snapshot, other: Snapshot) -> bool:
+    return _numbered(one, 0) == _numbered(other, 0)
+
+
+def _numbered(snapshot: Snapshot, number: int) -> Snapshot:
+    return replace(snapshot, number=number)

@@ -1,0 +1,107 @@
+"""What the workers are told, put together from the registry, the storage and the barrier. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from station.control.changes import Records
+from station.control.storage_watch import StorageView
+from station.model.identity import Revision
+from station.model.mirror_list import MirrorListEntry
+from station.model.publication import Publication
+from station.model.report import StationReport
+from station.model.snapshot import MemberView, Snapshot, SourceView
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the barrier has decided to show of one source."""
+
+    live: Publication | None = None
+    next: Publication | None = None
+    flip_at: float = 0.0  # boot clock
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFacts:
+    """What this station knows of itself alone."""
+
+    station: str
+    ca_pem: str
+    proxy_hosts: tuple[str, ...]
+    proxy_destinations: tuple[str, ...]  # configured; empty: derived
+    is_ready: bool
+    reason: str
+
+
+def build_snapshot(
+    own: OwnFacts,
+    records: Records,
+    mirror_list: Mapping[str, MirrorListEntry],
+    storage: StorageView,
+    shown: Mapping[str, Shown],
+    peers: Mapping[str, tuple[bool, StationReport]],
+) -> Snapshot:
+    """One picture. `peers`: name → (is present, last report), without this station."""
+    assert records.group is not None, "a station without a group does not start"
+    known = sorted(set(mirror_list) | set(storage.sources) | set(shown))
+    return Snapshot(
+        is_ready=own.is_ready,
+        reason=own.reason,
+        station=own.station,
+        hostname=records.group.hostname,
+        port_proxy=records.group.ports.proxy,
+        port_http=records.group.ports.http,
+        port_https=records.group.ports.https,
+        storage_id=storage.storage_id,
+        sources={s: _source(s, records, storage, shown.get(s, Shown())) for s in known},
+        listed=frozenset(mirror_list),
+        frozen={
+            name: {source: Revision(revision) for source, revision in profile.frozen.items()}
+            for name, profile in records.profiles.items()
+            if profile.frozen
+        },
+        profiles=frozenset(records.profiles),
+        members=_members(own, records, peers),
+        ca_pem=own.ca_pem,
+        proxy_hosts=own.proxy_hosts,
+        proxy_destinations=own.proxy_destinations or _upstreams(mirror_list),
+    )
+
+
+def _source(source: str, records: Records, storage: StorageView, shown: Shown) -> SourceView:
+    stored = storage.sources.get(source)
+    here = set(stored.revisions) if stored else set()
+    named = {p.revision for p in (shown.live, shown.next) if p}
+    if publication := records.publications.get(source):
+        named.add(Revision(publication.revision))
+    facts = stored.revisions.get(shown.live.revision) if stored and shown.live else None
+    record = records.sources.get(source)
+    return SourceView(
+        live=shown.live,
+        next=shown.next,
+        flip_at=shown.flip_at,
+        revisions=tuple(sorted(here)),
+        announced=tuple(sorted(named - here)),
+        key=record.gpgkey if record else "",
+        is_complete=bool(facts and facts.is_complete),
+    )
+
+
+def _members(
+    own: OwnFacts, records: Records, peers: Mapping[str, tuple[bool, StationReport]]
+) -> tuple[MemberView, ...]:
+    views = []
+    for name, record in sorted(records.stations.items(), key=lambda item: item[0] != own.station):
+        is_present, report = peers.get(name, (False, StationReport()))
+        is_ready = own.is_ready if name == own.station else is_present and report.is_ready
+        views.append(MemberView(name, record.address, is_ready))
+    return tuple(views)
+
+
+def _upstreams(mirror_list: Mapping[str, MirrorListEntry]) -> tuple[str, ...]:
+    found = set()
+    for entry in mirror_list.values():
+        url = urlsplit(entry.source.url)
+        found.add(f"{url.hostname}:{url.port or (443 if url.scheme == 'https' else 80)}")
+    return tuple(sorted(found))

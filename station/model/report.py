@@ -1,0 +1,72 @@
+"""What a station says of itself to its peers, many times a minute: never persisted, only the owner writes it."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from station.model.identity import Revision
+from station.model.publication import Publication
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """One source on one station."""
+
+    live: Publication | None = None
+    greatest: int = 0  # greatest publication number its storage or registry ever saw
+    revisions: dict[Revision, int] = field(default_factory=dict)  # with a manifest there → order
+    complete: frozenset[Revision] = frozenset()  # every byte there
+    activity: str = ""  # "", queued, syncing
+    bytes_done: int = 0
+    bytes_total: int = 0
+    upstream: str = ""  # revision last seen upstream
+    checked_at: float = 0.0  # wall time of the last good look at upstream, seconds
+    requested_at: float = (
+        0.0  # wall time of the last wish for a sync, by an operator on that station
+    )
+    error: str = ""  # why the last run failed: `code: detail`
+
+
+@dataclass(frozen=True, slots=True)
+class StationReport:
+    """One station."""
+
+    is_ready: bool = False
+    is_draining: bool = False
+    reason: str = ""
+    storage_id: str = ""
+    storage_state: str = ""
+    capacity: int = 0
+    free: int = 0
+    seen: str = ""  # nonce it wrote into its storage, to recognise shared storage
+    version: str = ""
+    sources: dict[str, SourceReport] = field(default_factory=dict)
+
+    def to_wire(self) -> dict[str, Any]:
+        """As JSON values."""
+        wire = asdict(self)
+        for source in wire["sources"].values():
+            source["complete"] = sorted(source["complete"])
+        return wire
+
+    @classmethod
+    def from_wire(cls, wire: dict[str, Any]) -> Self:
+        """The inverse, lenient: what an older or newer station does not say or says more keeps its default.
+
+        Raises ValueError, TypeError or KeyError on nonsense.
+        """
+        known = {name: wire[name] for name in cls.__dataclass_fields__ if name in wire}
+        known["sources"] = {key: _source(value) for key, value in wire.get("sources", {}).items()}
+        return cls(**known)
+
+
+def _source(wire: dict[str, Any]) -> SourceReport:
+    known = {name: wire[name] for name in SourceReport.__dataclass_fields__ if name in wire}
+    live = wire.get("live")
+    known["live"] = (
+        Publication(live["number"], live["order"], Revision.parse(live["revision"]))
+        if live
+        else None
+    )
+    known["complete"] = frozenset(Revision.parse(r) for r in wire.get("complete", ()))
+    known["revisions"] = {Revision.parse(r): int(o) for r, o in wire.get("revisions", {}).items()}
+    return SourceReport(**known)

@@ -1,1 +1,1 @@
-"""The RPM repository format and what to fetch, keep and collect. Pure."""
+"""The RPM repository format and the decisions about it: bytes and facts in, values out. Pure."""

@@ -1,1 +1,1 @@
-"""The only package that writes below the storage path, and the ledger of the registry."""
+"""The storage path: its layout, and the only code that writes below it."""

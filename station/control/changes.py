@@ -21,8 +21,7 @@ from station.model.records import (
     SourceRecord,
     StationRecord,
 )
-
-Change = tuple[Kind, str, dict[str, Any] | None]
+from station.peering.changes import Change
 
 # A profile of more is a mistake in a script; the largest vendor catalogues have some hundreds.
 SOURCES_PER_HOLDER_MAX = 2000
@@ -79,7 +78,7 @@ def create(records: Records, kind: Kind, body: Mapping[str, Any]) -> list[Change
         raise BadChange(
             409, "exists", f"{kind} {key} exists already; delete it first or choose another name"
         )
-    changes: list[Change] = [(kind, key, _wire(record))]
+    changes = [Change.put(kind, key, record)]
     if isinstance(record, ProfileRecord | InstanceRecord):
         _require_station(records, record.station)
         changes += _refer(records, kind, key, _source_list(wanted))
@@ -94,7 +93,7 @@ def update(records: Records, kind: Kind, key: str, body: Mapping[str, Any]) -> l
     record = parse(kind, {**old.model_dump(mode="json"), **fields})
     if _key_of(record) != key:
         raise BadChange(400, "key", f"{kind} {key} cannot be renamed", "name")
-    changes: list[Change] = [(kind, key, _wire(record))]
+    changes = [Change.put(kind, key, record)]
     if isinstance(record, ProfileRecord | InstanceRecord):
         _require_station(records, record.station)
         if wanted is not None:
@@ -107,7 +106,7 @@ def update(records: Records, kind: Kind, key: str, body: Mapping[str, Any]) -> l
 def delete(records: Records, kind: Kind, key: str) -> list[Change]:
     """Delete a record and every reference from or to it. Raises BadChange."""
     existing(records, kind, key)
-    changes: list[Change] = [(kind, key, None)]
+    changes = [Change.delete(kind, key)]
     if kind is Kind.SOURCE:
         changes += _unrefer(records, lambda r: r.source == key)
     else:
@@ -129,13 +128,13 @@ def forget_station(records: Records, name: str, move_to: str | None) -> list[Cha
         raise BadChange(
             409, "referenced", f"station {name} is referred to by {listed}; give --move-to STATION"
         )
-    changes: list[Change] = [(Kind.STATION, name, None)]
+    changes = [Change.delete(Kind.STATION, name)]
     if move_to is not None:
         _require_station(records, move_to)
         if move_to == name:
             raise BadChange(400, "station", f"{name} is the station to be removed", "move_to")
         changes += [
-            (kind, key, _wire(record.model_copy(update={"station": move_to})))
+            Change.put(kind, key, record.model_copy(update={"station": move_to}))
             for kind, key, record in holders
         ]
     return changes
@@ -168,10 +167,6 @@ def _key_of(record: Record) -> str:
     return str(getattr(record, "id", None) or getattr(record, "name", ""))
 
 
-def _wire(record: Record) -> dict[str, Any]:
-    return record.model_dump(mode="json")
-
-
 def _require_station(records: Records, name: str) -> None:
     if name not in records.stations:
         known = ", ".join(sorted(records.stations))
@@ -196,12 +191,14 @@ def _refer(records: Records, kind: Kind, holder: str, sources: Sequence[str]) ->
             {"holder_kind": kind.value, "holder": holder, "source": source}
         )
         if reference.key not in records.references:
-            changes.append((Kind.REFERENCE, reference.key, _wire(reference)))
+            changes.append(Change.put(Kind.REFERENCE, reference.key, reference))
     return changes
 
 
 def _unrefer(records: Records, is_gone: Any) -> list[Change]:
-    return [(Kind.REFERENCE, key, None) for key, r in records.references.items() if is_gone(r)]
+    return [
+        Change.delete(Kind.REFERENCE, key) for key, r in records.references.items() if is_gone(r)
+    ]
 
 
 def _holds(reference: ReferenceRecord, kind: Kind, holder: str) -> bool:

@@ -20,7 +20,6 @@ HEADER_DEADLINE_S = 5.0  # our own worker sends it with the first packet
 HEADER_BYTES_MAX = 4096
 REQUEST_DEADLINE_S = 60.0  # no answer of control takes longer; a slow client is cut off
 BODY_BYTES_MAX = 4 * 1024 * 1024  # the largest gossip message
-TLV_LISTENER = 0xE0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -115,10 +114,9 @@ class _Proxied(asyncio.Protocol):
 
 
 def _read_header(header: proxy_header.Header) -> Via:
-    listener = header.tlvs.get(TLV_LISTENER, b"").decode("ascii", "replace")
     client = header.source[0] if header.source else ""
-    peer = proxy_header.ssl_common_name(header.tlvs) if listener == "peers" else ""
-    return Via(listener, client, peer or "")
+    peer = header.common_name() if header.listener() == "peers" else ""
+    return Via(header.listener(), client, peer or "")
 
 
 class HttpServer:

@@ -1,0 +1,103 @@
+"""The admin API for the mirror list, syncs, peers and the station itself."""
+
+from typing import Any
+
+from aiohttp import web
+
+from station import __version__
+from station.control import changes
+from station.control.admin_records import as_answers, json_body
+from station.control.http_server import ApiError
+from station.control.mirrors import mirror_rows
+from station.control.station import Station
+from station.control.status import overall_state, peer_rows, storage_row, sync_counts
+from station.model.records import Kind
+
+
+def mirror_routes(station: Station) -> list[web.RouteDef]:
+    """Routes of what is mirrored and who does it."""
+    api = _Mirrors(station)
+    return [
+        web.get("/status", api.status),
+        web.get("/mirrors", api.list),
+        web.get("/mirrors/status", api.table),
+        web.post("/mirrors/sync", api.sync),
+        web.get("/peers", api.peers),
+        web.post("/group/token", api.token),
+    ]
+
+
+class _Mirrors:
+    def __init__(self, station: Station) -> None:
+        self._station = station
+
+    def _rows(self) -> list[dict[str, Any]]:
+        station = self._station
+        sources = station.storage.view.sources
+        return mirror_rows(station.mirror_list(), sources, station.reports_of_our_storage())
+
+    async def status(self, _request: web.Request) -> web.Response:
+        station = self._station
+        records, rows = station.records(), self._rows()
+        is_ready, reason = station.readiness()
+        group = records.group
+        assert group is not None
+        return web.json_response(
+            {
+                "name": station.name,
+                "version": __version__,
+                "compartment": group.compartment,
+                "hostname": group.hostname,
+                "ports": group.ports.model_dump(),
+                "ready": is_ready,
+                "reason": reason,
+                "overall_state": overall_state(is_ready, station.storage.view.state, rows),
+                "storage": storage_row(station.storage.view),
+                "mirror_sync_status": sync_counts(rows),
+                "peers": len(records.stations) - 1,
+                "peers_present": sum(p for p, _ in station.peers().values()),
+                "workers": {w.name: w.counters for w in station.workers()},
+                "alarms": station.alarms(),
+                "warnings": station.warnings(),
+            }
+        )
+
+    async def list(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._rows())
+
+    async def table(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._station.skew())
+
+    async def sync(self, request: web.Request) -> web.Response:
+        body = await json_body(request)
+        listed = self._station.mirror_list()
+        wanted = list(listed) if body.get("all") else body.get("sources", [])
+        if not wanted:
+            raise ApiError(400, "nothing", "name the sources to sync, or say all", "sources")
+        for source in wanted:
+            with as_answers():
+                changes.existing(self._station.records(), Kind.SOURCE, source)
+            if source not in listed:
+                raise ApiError(
+                    409,
+                    "not_listed",
+                    f"{source} is not on the mirror list: no profile or instance refers to it; "
+                    "create one that does",
+                    "sources",
+                )
+        requested_at = self._station.request_sync(wanted)
+        return web.json_response({"requested": wanted, "requested_at": requested_at}, status=202)
+
+    async def peers(self, _request: web.Request) -> web.Response:
+        station = self._station
+        rows = peer_rows(
+            station.name,
+            station.records(),
+            station.peers(),
+            station.last_seen(),
+            station.clock_offsets(),
+        )
+        return web.json_response(rows)
+
+    async def token(self, _request: web.Request) -> web.Response:
+        return web.json_response(await self._station.issue_token())

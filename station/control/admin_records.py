@@ -1,0 +1,123 @@
+"""The admin API for records: sources, profiles, instances, stations. Bad input is one clear error, nothing lost."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aiohttp import web
+
+from station.control import changes
+from station.control.changes import BadChange
+from station.control.http_server import ApiError
+from station.control.station import Station
+from station.model.records import InstanceRecord, Kind, ProfileRecord, Record
+from station.peering.changes import Change
+
+COLLECTIONS = {"sources": Kind.SOURCE, "profiles": Kind.PROFILE, "instances": Kind.INSTANCE}
+
+
+def record_routes(station: Station) -> list[web.RouteDef]:
+    """Routes of the record collections and of the members."""
+    api = _Records(station)
+    routes = [
+        web.get("/stations", api.list_stations),
+        web.delete("/stations/{key}", api.forget),
+    ]
+    for name, kind in COLLECTIONS.items():
+        routes += [
+            web.get(f"/{name}", _with(kind, api.list)),
+            web.post(f"/{name}", _with(kind, api.create)),
+            web.get(f"/{name}/{{key}}", _with(kind, api.show)),
+            web.patch(f"/{name}/{{key}}", _with(kind, api.update)),
+            web.delete(f"/{name}/{{key}}", _with(kind, api.delete)),
+        ]
+    return routes
+
+
+async def json_body(request: web.Request) -> dict[str, Any]:
+    """The request's JSON object; `{}` for none. Raises ApiError 400."""
+    text = await request.text()
+    try:
+        body = json.loads(text) if text else {}
+    except ValueError as error:
+        raise ApiError(400, "json", f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise ApiError(400, "json", "the body is not a JSON object")
+    return body
+
+
+class _Records:
+    def __init__(self, station: Station) -> None:
+        self._station = station
+
+    async def list(self, kind: Kind, _request: web.Request) -> web.Response:
+        records = self._station.records()
+        return web.json_response([self._wire(r) for _, r in sorted(records.of(kind).items())])
+
+    async def show(self, kind: Kind, request: web.Request) -> web.Response:
+        with as_answers():
+            record = changes.existing(self._station.records(), kind, request.match_info["key"])
+        return web.json_response(self._wire(record))
+
+    async def create(self, kind: Kind, request: web.Request) -> web.Response:
+        body = await json_body(request)
+        with as_answers():
+            steps = changes.create(self._station.records(), kind, body)
+        return await self._write(steps, status=201)
+
+    async def update(self, kind: Kind, request: web.Request) -> web.Response:
+        body = await json_body(request)
+        with as_answers():
+            steps = changes.update(self._station.records(), kind, request.match_info["key"], body)
+        return await self._write(steps)
+
+    async def delete(self, kind: Kind, request: web.Request) -> web.Response:
+        with as_answers():
+            steps = changes.delete(self._station.records(), kind, request.match_info["key"])
+        return await self._write(steps)
+
+    async def list_stations(self, _request: web.Request) -> web.Response:
+        stations = self._station.records().stations
+        return web.json_response([r.model_dump(mode="json") for _, r in sorted(stations.items())])
+
+    async def forget(self, request: web.Request) -> web.Response:
+        name, move_to = request.match_info["key"], request.query.get("move_to")
+        if name == self._station.name:
+            raise ApiError(409, "own", f"{name} cannot forget itself; ask another station")
+        with as_answers():
+            steps = changes.forget_station(self._station.records(), name, move_to)
+        return await self._write(steps)
+
+    async def _write(self, steps: list[Change], *, status: int = 200) -> web.Response:
+        held_by = await self._station.write(steps)
+        first = steps[0]
+        record = self._station.records().of(first.kind).get(first.key)
+        result = self._wire(record) if record else {"deleted": first.key, "changes": len(steps)}
+        return web.json_response({"result": result, "held_by": held_by}, status=status)
+
+    def _wire(self, record: Record) -> dict[str, Any]:
+        wire = record.model_dump(mode="json")
+        records = self._station.records()
+        if isinstance(record, ProfileRecord):
+            wire["sources"] = records.sources_of("profile", record.name)
+        elif isinstance(record, InstanceRecord):
+            wire["sources"] = records.sources_of("instance", record.id)
+        return wire
+
+
+@contextmanager
+def as_answers() -> Iterator[None]:
+    """Turns a BadChange into the answer that tells it."""
+    try:
+        yield
+    except BadChange as error:
+        raise ApiError(error.status, error.code, str(error), error.field) from None
+
+
+def _with(kind: Kind, handler: Any) -> Any:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response: web.StreamResponse = await handler(kind, request)
+        return response
+
+    return handle

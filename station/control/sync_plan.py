@@ -1,0 +1,108 @@
+"""Which source this station works on next, and from where. Pure.
+
+The station on duty asks the upstream; the others copy from it by hash what it has. Double work is harmless: every
+byte is named by its hash.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from station.control.storage_watch import StoredSource
+from station.model.identity import Revision
+from station.model.report import SourceReport
+
+RETRIES_MAX = 3
+RETRY_AFTER_S = 300.0
+COPY_RETRY_AFTER_S = 2.0
+COPY_RETRY_AFTER_MAX_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class AskUpstream:
+    """Fetch what the upstream has now."""
+
+    source: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFromPeers:
+    """Fetch one revision that a peer has complete."""
+
+    source: str
+    revision: Revision
+
+
+Work = AskUpstream | CopyFromPeers
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """This station's own tries at one source; wall times in seconds."""
+
+    failures: int = 0
+    failed_at: float = 0.0
+    is_due: bool = False  # the schedule says so
+
+
+def choose_work(
+    source: str,
+    stored: StoredSource,
+    own: SourceReport,
+    peers: Mapping[str, SourceReport],
+    attempts: Attempts,
+    *,
+    is_on_duty: bool,
+    wall: float,
+) -> Work | None:
+    """What to do for `source` now, or None. `peers`: reports of present peers with a storage of their own."""
+    copy = _worth_copying(stored, peers)
+    if copy is not None:
+        pause = min(COPY_RETRY_AFTER_S * 2**attempts.failures, COPY_RETRY_AFTER_MAX_S)
+        if wall >= attempts.failed_at + pause:
+            return CopyFromPeers(source, copy)
+    why = _reason_to_ask(stored, own, peers, attempts, wall) if is_on_duty else ""
+    return AskUpstream(source, why) if why else None
+
+
+def has_complete_live(stored: StoredSource) -> bool:
+    """True when the greatest publication on the storage has all its bytes."""
+    live = stored.greatest
+    facts = stored.revisions.get(live.revision) if live else None
+    return bool(facts and facts.is_complete)
+
+
+def _worth_copying(stored: StoredSource, peers: Mapping[str, SourceReport]) -> Revision | None:
+    orders = {rev: facts.order for rev, facts in stored.revisions.items() if facts.is_complete}
+    best_here = max(orders.values(), default=-1)
+    candidates = [
+        (report.revisions.get(revision, 0), revision)
+        for report in peers.values()
+        for revision in report.complete
+        if revision not in orders
+    ]
+    live = {report.live.revision for report in peers.values() if report.live}
+    wanted = [(o, r) for o, r in candidates if o >= best_here or r in live]
+    return max(wanted)[1] if wanted else None
+
+
+def _reason_to_ask(
+    stored: StoredSource,
+    own: SourceReport,
+    peers: Mapping[str, SourceReport],
+    attempts: Attempts,
+    wall: float,
+) -> str:
+    reports = [own, *peers.values()]
+    checked_at = max(report.checked_at for report in reports)
+    requested_at = max(report.requested_at for report in reports)
+    if requested_at > max(checked_at, attempts.failed_at):
+        return "requested"
+    if attempts.is_due:
+        return "scheduled"
+    if attempts.failures:
+        may_retry = attempts.failures <= RETRIES_MAX
+        return "retry" if may_retry and wall >= attempts.failed_at + RETRY_AFTER_S else ""
+    if not has_complete_live(stored) and not any(peer.complete for peer in peers.values()):
+        return "new on the mirror list"
+    return ""

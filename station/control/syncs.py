@@ -1,0 +1,165 @@
+"""The sync desk: starts, follows and remembers the sync children. One run per source, a few at a time."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from station.control.storage_watch import StoredSource
+from station.control.sync_plan import AskUpstream, Attempts, Work, choose_work
+from station.model.mirror_list import MirrorListEntry
+from station.model.records import SourceRecord
+from station.model.report import SourceReport
+from station.runtime.clock import Clock
+from station.runtime.lines import line
+from station.runtime.tasks import Tasks
+
+# Each child may hold a core while it parses; the data plane keeps the other.
+RUNS_MAX = 2
+
+
+class Launcher(Protocol):
+    """Starts one job as a child process and yields its events; closing the iterator ends the child."""
+
+    def start(self, job: dict[str, Any]) -> AsyncIterator[dict[str, Any]]: ...
+
+
+@dataclass(slots=True)
+class _Desk:
+    """What is remembered of one source."""
+
+    report: SourceReport = field(default_factory=SourceReport)
+    attempts: Attempts = field(default_factory=Attempts)
+    queued: Work | None = None
+    is_running: bool = False
+
+
+class SyncDesk:
+    """Decides by `choose_work`, acts by child processes, reports by SourceReport."""
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        clock: Clock,
+        tasks: Tasks,
+        *,
+        make_job: Callable[[Work, SourceRecord], dict[str, Any]],
+        on_change: Callable[[], None],
+        on_stored: Callable[[], None],
+    ) -> None:
+        self._launcher = launcher
+        self._clock = clock
+        self._tasks = tasks
+        self._make_job = make_job
+        self._on_change = on_change
+        self._on_stored = on_stored
+        self._desks: dict[str, _Desk] = {}
+        self._listed: Mapping[str, MirrorListEntry] = {}
+
+    def report(self, source: str) -> SourceReport:
+        """What this station does and knows about `source`, without what lies on the storage."""
+        return self._desks[source].report if source in self._desks else SourceReport()
+
+    def request(self, source: str) -> None:
+        """An operator wants `source` synced now; whoever is on duty sees it."""
+        self._change(source, requested_at=self._clock.wall())
+
+    def due(self, source: str) -> None:
+        """The schedule says it is time."""
+        desk = self._desk(source)
+        desk.attempts = replace(desk.attempts, is_due=True)
+
+    def consider(
+        self,
+        listed: Mapping[str, MirrorListEntry],
+        stored: Mapping[str, StoredSource],
+        peers: Callable[[str], Mapping[str, SourceReport]],
+        is_on_duty: Callable[[str], bool],
+        *,
+        may_write: bool,
+    ) -> None:
+        """Queue what is to be done now and start as much of it as may run."""
+        self._listed = listed
+        for source in list(self._desks):
+            if source not in listed and not self._desks[source].is_running:
+                del self._desks[source]
+        if not may_write:
+            return
+        for source in listed:
+            desk = self._desk(source)
+            if desk.is_running:
+                continue
+            work = choose_work(
+                source,
+                stored.get(source, StoredSource()),
+                desk.report,
+                peers(source),
+                desk.attempts,
+                is_on_duty=is_on_duty(source),
+                wall=self._clock.wall(),
+            )
+            desk.queued = work
+            activity = "queued" if work else ""
+            if desk.report.activity != activity:
+                self._change(source, activity=activity)
+        self._start_queued()
+
+    def _start_queued(self) -> None:
+        running = sum(desk.is_running for desk in self._desks.values())
+        for source, desk in self._desks.items():
+            if running >= RUNS_MAX:
+                return
+            if desk.queued and not desk.is_running:
+                desk.is_running = True
+                running += 1
+                self._tasks.start(self._run(source, desk.queued), name=f"sync {source}")
+
+    async def _run(self, source: str, work: Work) -> None:
+        desk = self._desk(source)
+        desk.queued = None
+        why = work.why if isinstance(work, AskUpstream) else "copy from peers"
+        line("info", "sync.started", source=source, why=why)
+        self._change(source, activity="syncing", bytes_done=0, bytes_total=0)
+        job = self._make_job(work, self._listed[source].source)
+        end: dict[str, Any] = {"event": "failed", "code": "died", "detail": "the sync child died"}
+        try:
+            async for event in self._launcher.start(job):
+                if event["event"] in ("staged", "unchanged", "failed"):
+                    end = event
+                else:
+                    self._follow(source, event)
+        finally:
+            desk.is_running = False
+            self._ended(source, work, end)
+
+    def _follow(self, source: str, event: dict[str, Any]) -> None:
+        if event["event"] == "progress":
+            self._change(source, bytes_done=event["bytes"], bytes_total=event["bytes_total"])
+        elif event["event"] == "metadata":
+            self._change(source, upstream=event["revision"])
+            self._on_stored()
+
+    def _ended(self, source: str, work: Work, end: dict[str, Any]) -> None:
+        desk = self._desk(source)
+        wall = self._clock.wall()
+        if end["event"] == "failed":
+            text = f"{end['code']}: {end['detail']}"
+            line("warning", "sync.failed", source=source, error=text)
+            failures = desk.attempts.failures + 1
+            if not end.get("retriable", True) and isinstance(work, AskUpstream):
+                failures = max(failures, 99)  # the next scheduled or requested run tries again
+            desk.attempts = Attempts(failures, wall)
+            self._change(source, activity="", error=text)
+            return
+        line("info", f"sync.{end['event']}", source=source, revision=end["revision"])
+        desk.attempts = Attempts()
+        checked = {"checked_at": wall} if isinstance(work, AskUpstream) else {}
+        self._change(source, activity="", error="", upstream=end["revision"], **checked)
+        self._on_stored()
+
+    def _desk(self, source: str) -> _Desk:
+        return self._desks.setdefault(source, _Desk())
+
+    def _change(self, source: str, **fields: Any) -> None:
+        desk = self._desk(source)
+        desk.report = replace(desk.report, **fields)
+        self._on_change()

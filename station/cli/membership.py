@@ -1,0 +1,208 @@
+"""`station group|join|station|peer|storage|status`: who belongs together, and how they are."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from station.cli.admin import admin_of
+from station.cli.config_file import load
+from station.cli.options import (
+    MISUSE,
+    AsJson,
+    ConfigFile,
+    SocketFromConfig,
+    SocketPath,
+    fail,
+    group,
+)
+from station.cli.output import (
+    column,
+    print_json,
+    print_record,
+    print_table,
+    print_written,
+    short_revision,
+)
+
+if TYPE_CHECKING:
+    from station.config.schema import Config
+
+ha_group = group("The HA group that this station is part of.")
+stations = group("The stations of the group.")
+peers = group("The other stations, as this one sees them.")
+storage = group("The storage path of this host.")
+
+SharedStorage = Annotated[
+    bool,
+    typer.Option(
+        "--shared-storage",
+        help="The storage is shared with another station: leave its marker to `storage init`.",
+    ),
+]
+
+
+@ha_group.command("create")
+def create_group(
+    config: ConfigFile, shared_storage: SharedStorage = False, as_json: AsJson = False
+) -> None:
+    """Make a new group with this station as its first member."""
+    from station.peering import group as peering_group
+    from station.peering.identity import IdentityError
+    from station.peering.keys import KeysInvalid
+
+    settings = load(config)
+    try:
+        identity = peering_group.create_group(settings)
+    except (IdentityError, KeysInvalid, ValueError) as error:
+        fail(str(error), MISUSE)
+    except OSError as error:
+        fail(f"{settings.state_directory}: {error.strerror or error}")
+    _mark_if_empty(settings, identity.group, shared_storage)
+    _print_identity(identity.station, identity.group, as_json)
+
+
+@ha_group.command("token")
+def group_token(
+    socket: SocketPath = None, config: SocketFromConfig = None, as_json: AsJson = False
+) -> None:
+    """Print a token that lets one more station join, once, within the hour."""
+    answer = admin_of(socket, config).post("/group/token")
+    print_json(answer) if as_json else typer.echo(answer["token"])
+
+
+def join(
+    token: Annotated[str, typer.Argument(help="From `station group token` on any member.")],
+    host: Annotated[str, typer.Argument(help="Name or address of any member, HOST[:PORT].")],
+    config: ConfigFile,
+    shared_storage: SharedStorage = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make this station a member of the group that HOST belongs to."""
+    from station.peering import join as peering_join
+    from station.peering.identity import IdentityError
+    from station.peering.token import TokenInvalid
+
+    settings = load(config)
+    try:
+        identity = peering_join.join_group(settings, token, host)
+    except (IdentityError, TokenInvalid) as error:
+        fail(str(error), MISUSE)
+    except peering_join.JoinError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{settings.state_directory}: {error.strerror or error}")
+    _mark_if_empty(settings, identity.group, shared_storage)
+    _print_identity(identity.station, identity.group, as_json)
+
+
+@storage.command("init")
+def init_storage(config: ConfigFile, as_json: AsJson = False) -> None:
+    """Mark the storage path as this group's. Nothing is ever written to a path without the marker."""
+    from station.peering.identity import GroupIdentity, IdentityError
+
+    settings = load(config)
+    try:
+        identity = GroupIdentity.load(Path(settings.state_directory))
+    except IdentityError as error:
+        fail(str(error), MISUSE)
+    storage_id = _mark(settings.mirror.directory, identity.group)
+    if as_json:
+        print_json({"directory": settings.mirror.directory, "storage_id": storage_id})
+    else:
+        typer.echo(f"{settings.mirror.directory} is storage {storage_id}")
+
+
+@stations.command("list")
+def list_stations(
+    socket: SocketPath = None, config: SocketFromConfig = None, as_json: AsJson = False
+) -> None:
+    """Every station of the group, this one too."""
+    rows: list[dict[str, Any]] = admin_of(socket, config).get("/stations")
+    columns = [
+        column("STATION", "name"),
+        column("ADDRESS", "address"),
+        column("PEER PORT", "peer_port"),
+        column("STATE", "state"),
+        column("STORAGE", "storage_path"),
+    ]
+    print_json(rows) if as_json else print_table(rows, columns, "no stations known yet")
+
+
+@stations.command("forget")
+def forget_station(
+    name: str,
+    move_to: Annotated[
+        str, typer.Option(metavar="STATION", help="Give its profiles and instances to this one.")
+    ] = "",
+    socket: SocketPath = None,
+    config: SocketFromConfig = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a station for good: its certificate is refused everywhere from then on."""
+    parameters = {"move_to": move_to} if move_to else {}
+    answer = admin_of(socket, config).delete(f"/stations/{quote(name, safe='')}", **parameters)
+    print_written(answer, f"station {name} forgotten", as_json)
+
+
+@peers.command("list")
+def list_peers(
+    socket: SocketPath = None, config: SocketFromConfig = None, as_json: AsJson = False
+) -> None:
+    """The other stations: present or not, and what each shows its clients."""
+    rows: list[dict[str, Any]] = admin_of(socket, config).get("/peers")
+    columns = [
+        column("PEER", "name"),
+        column("ADDRESS", "address"),
+        column("STATE", "state"),
+        ("SEEN", lambda row: _seconds(row.get("last_seen_s"), "s ago")),
+        ("CLOCK", lambda row: _seconds(row.get("clock_offset_ms"), "ms")),
+        ("LIVE", lambda row: _live(row.get("live"))),
+    ]
+    print_json(rows) if as_json else print_table(rows, columns, "no peers: this station is alone")
+
+
+def status(
+    socket: SocketPath = None, config: SocketFromConfig = None, as_json: AsJson = False
+) -> None:
+    """How this station is: ready or why not, its storage, its mirrors."""
+    answer: dict[str, Any] = admin_of(socket, config).get("/status")
+    (print_json if as_json else print_record)(answer)
+
+
+def _seconds(value: object, unit: str) -> str:
+    return f"{value:.1f} {unit}" if isinstance(value, int | float) else "-"
+
+
+def _live(value: object) -> str:
+    if not isinstance(value, dict) or not value:
+        return "-"
+    return "\n".join(f"{source} {short_revision(revision)}" for source, revision in value.items())
+
+
+def _print_identity(station: str, group_id: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"station": station, "group": group_id})
+    else:
+        typer.echo(f"station {station} is a member of group {group_id}; start it: station run")
+
+
+def _mark_if_empty(settings: "Config", group_id: str, shared_storage: bool) -> None:
+    """An empty storage path becomes the group's at once; one that holds anything is left to a person."""
+    path = Path(settings.mirror.directory)
+    try:
+        is_empty = not path.exists() or not any(path.iterdir())
+    except OSError as error:
+        fail(f"{path}: {error.strerror}; mend it, then run `station storage init`")
+    if is_empty and not shared_storage:
+        _mark(settings.mirror.directory, group_id)
+
+
+def _mark(directory: str, group_id: str) -> str:
+    from station.storage import marker
+
+    try:
+        return str(marker.initialise(Path(directory), group_id))
+    except OSError as error:
+        fail(f"{directory}: {error.strerror or error}")

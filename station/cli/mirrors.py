@@ -1,0 +1,159 @@
+"""`station mirror`: what this group mirrors and why, how far it is, and syncing now."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from station.cli.admin import Admin, admin_of
+from station.cli.options import MISUSE, AsJson, SocketFromConfig, SocketPath, fail, group
+from station.cli.output import (
+    Column,
+    column,
+    plain,
+    print_json,
+    print_table,
+    print_written,
+    short_revision,
+    size_text,
+    time_text,
+)
+from station.model.states import MirrorState
+
+mirror = group("The mirror list: derived from the profiles and instances of the whole group.")
+
+Row = dict[str, Any]
+
+# Four looks a second feel immediate to a person and cost the station nothing.
+LOOK_EVERY_S = 0.25
+
+_AT_WORK = (MirrorState.UNSYNCED, MirrorState.QUEUED, MirrorState.SYNCING)
+
+MIRROR_COLUMNS: list[Column] = [
+    column("SOURCE", "source"),
+    column("STATE", "state"),
+    ("DONE", lambda row: f"{row.get('percentage') or 0:.0f}%"),
+    ("REVISION", lambda row: short_revision(row.get("revision"))),
+    column("PACKAGES", "package_count"),
+    ("SIZE", lambda row: size_text(row.get("size"))),
+    ("LAST SYNCED", lambda row: time_text(row.get("time_last_synced"))),
+    ("WHY", lambda row: "\n".join(map(str, row.get("reasons") or ())) or "-"),
+]
+
+
+@mirror.command("list")
+def list_mirrors(
+    socket: SocketPath = None, config: SocketFromConfig = None, as_json: AsJson = False
+) -> None:
+    """Every mirrored source, its state here, and the profiles and instances that are the reason."""
+    rows: list[Row] = admin_of(socket, config).get("/mirrors")
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        rows, MIRROR_COLUMNS, "nothing is mirrored: no profile or instance refers to a source"
+    )
+    for row in rows:
+        if row.get("error"):
+            typer.echo(f"{row['source']}: {row['error']}", err=True)
+
+
+@mirror.command("status")
+def mirror_status(
+    socket: SocketPath = None, config: SocketFromConfig = None, as_json: AsJson = False
+) -> None:
+    """Stations × sources: what each station shows now."""
+    answer = admin_of(socket, config).get("/mirrors/status")
+    if as_json:
+        print_json(answer)
+        return
+    rows: list[Row] = answer
+    columns = [
+        column("STATION", "station"),
+        column("SOURCE", "source"),
+        column("STATE", "state"),
+        ("LIVE", lambda row: short_revision(row.get("live"))),
+        ("STAGED", lambda row: plain([short_revision(r) for r in row.get("staged") or ()])),
+    ]
+    print_table(rows, columns, "nothing is mirrored")
+
+
+@mirror.command("sync")
+def sync(
+    sources: Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every source of the mirror list.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until they are SYNCED, or one FAILED.")
+    ] = False,
+    deadline_s: Annotated[
+        float, typer.Option("--timeout", help="Seconds that --wait waits at most.")
+    ] = 3600.0,
+    socket: SocketPath = None,
+    config: SocketFromConfig = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at the upstream now and fetch what changed."""
+    if every == bool(sources):
+        fail("name the sources to sync, or say --all", MISUSE)
+    admin = admin_of(socket, config)
+    answer = admin.post("/mirrors/sync", {"all": True} if every else {"sources": sources})
+    if not wait:
+        print_written(answer, "sync asked for; `station mirror list` shows it", as_json)
+        return
+    rows = _waited(admin, set(sources or ()), deadline_s)
+    failed = [row for row in rows if row["state"] != MirrorState.SYNCED]
+    if as_json:
+        print_json(rows)
+    for row in failed:
+        typer.echo(f"station: {row['source']}: {row.get('error') or row['state']}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _waited(admin: Admin, wanted: set[str], deadline_s: float) -> list[Row]:
+    """The rows of the sources (all, for an empty set) when none is at work any more."""
+    end = time.monotonic() + deadline_s
+    said: dict[str, str] = {}
+    while True:
+        rows = [r for r in admin.get("/mirrors") if not wanted or r["source"] in wanted]
+        missing = wanted - {row["source"] for row in rows}
+        if missing:
+            fail(f"{', '.join(sorted(missing))}: not on the mirror list; no profile refers to it")
+        for row in rows:
+            _say_progress(row, said, lambda text: print(text, file=sys.stderr, flush=True))
+        at_work = [row["source"] for row in rows if row["state"] in _AT_WORK]
+        if not at_work:
+            return rows
+        if time.monotonic() >= end:
+            fail(f"still at work after {deadline_s:.0f} s: {', '.join(at_work)}")
+        time.sleep(LOOK_EVERY_S)
+
+
+def _say_progress(row: Row, said: dict[str, str], say: Callable[[str], None]) -> None:
+    """A line when a source's state or whole percentage changed."""
+    text = f"{row['source']}: {row['state']} {row.get('percentage') or 0:.0f}%"
+    if row.get("bytes_total"):
+        text += f" ({size_text(row.get('bytes_done'))} of {size_text(row['bytes_total'])})"
+    head = text.partition(" (")[0]
+    if said.get(row["source"]) != head:
+        said[row["source"]] = head
+        say(text)
+
+
+@mirror.command("purge")
+def purge(
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...")],
+    force: Annotated[bool, typer.Option("--force", help="Also what a freeze holds.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go; do nothing.")
+    ] = False,
+    socket: SocketPath = None,
+    config: SocketFromConfig = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove from the storage what is not on the mirror list any more."""
+    body = {"sources": sources, "force": force, "dry_run": dry_run}
+    answer = admin_of(socket, config).post("/mirrors/purge", body)
+    print_json(answer) if as_json else typer.echo(plain(answer.get("result", answer)))

@@ -1,0 +1,136 @@
+"""Which backend gets the next connection. Pure: reports and `now` in, a name out.
+
+A backend goes down after `fall` failures in a row and up after `rise` successes in a row. One that falls again within
+FLAP_WINDOW_S needs twice as many successes as the time before, so that a flapping one stays down instead of
+taking clients each time. Draining is apart from health: no new connections, the old ones go on.
+"""
+
+import enum
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+FLAP_WINDOW_S = 60.0
+_DOUBLINGS_MAX = 5  # rise 2 at two checks a second: half a minute of good behaviour at most
+
+
+class Verdict(enum.Enum):
+    """What a check found."""
+
+    READY = "ready"
+    NOT_READY = "not ready"  # answers, and does not want clients: what it has may finish
+    SILENT = "silent"  # no answer in time, or no connection
+
+
+class Change(enum.Enum):
+    """What a report changed."""
+
+    NONE = "none"
+    UP = "up"
+    DOWN = "down"
+    DEAD = "dead"  # down, and silent: its connections will not get anywhere
+
+
+@dataclass(slots=True)
+class BackendState:
+    """What the balancer knows of one backend. A new one is down until it proved itself."""
+
+    name: str
+    is_up: bool = False
+    is_dead: bool = False
+    is_draining: bool = False
+    connections: int = 0
+    total: int = 0
+    successes: int = 0
+    failures: int = 0
+    silences: int = 0
+    doublings: int = 0
+    fell_at: float = float("-inf")
+    transitions: int = 0
+    detail: str = "not checked yet"
+
+    @property
+    def state(self) -> str:
+        """For people: draining, up, dead or down."""
+        is_down = "dead" if self.is_dead else "down"
+        return "draining" if self.is_draining else "up" if self.is_up else is_down
+
+
+class Balancer:
+    """The backends of one front end."""
+
+    def __init__(self, names: Sequence[str], policy: str, *, rise: int = 2, fall: int = 2) -> None:
+        self._policy = policy
+        self._rise, self._fall = rise, fall
+        self._states = [BackendState(name) for name in names]
+        self._by_name = {state.name: state for state in self._states}
+        self._turn = 0
+
+    @property
+    def states(self) -> Sequence[BackendState]:
+        """All backends, for display."""
+        return self._states
+
+    def pick(self, source: str = "", tried: Collection[str] = ()) -> str | None:
+        """The backend for a client with address `source`, none of `tried`; None when there is none.
+
+        The connection counts as the backend's until `release`.
+        """
+        candidates = [
+            s for s in self._states if s.is_up and not s.is_draining and s.name not in tried
+        ]
+        if not candidates:
+            return None
+        if self._policy == "source_hash":
+            state = max(candidates, key=lambda s: _weight(source, s.name))
+        else:
+            self._turn += 1
+            state = candidates[self._turn % len(candidates)]
+            if self._policy == "least_connections":
+                first = self._turn % len(candidates)
+                turned = candidates[first:] + candidates[:first]  # equals take turns
+                state = min(turned, key=lambda s: s.connections)
+        state.connections += 1
+        state.total += 1
+        return state.name
+
+    def release(self, name: str) -> None:
+        """A connection that `pick` counted has ended."""
+        self._by_name[name].connections -= 1
+
+    def drain(self, names: Collection[str]) -> None:
+        """Exactly these are draining from now on."""
+        for state in self._states:
+            state.is_draining = state.name in names
+
+    def report(self, name: str, verdict: Verdict, now: float, detail: str = "") -> Change:
+        """What a check of `name` found at `now` (monotonic seconds)."""
+        state = self._by_name[name]
+        state.detail = detail or verdict.value
+        if verdict is Verdict.READY:
+            state.failures = state.silences = 0
+            state.successes += 1
+            if state.is_up or state.successes < self._rise << state.doublings:
+                return Change.NONE
+            state.is_up, state.is_dead = True, False
+            state.transitions += 1
+            return Change.UP
+        state.successes = 0
+        state.failures += 1
+        state.silences = state.silences + 1 if verdict is Verdict.SILENT else 0
+        change = Change.NONE
+        if state.is_up and state.failures >= self._fall:
+            recent = now - state.fell_at < FLAP_WINDOW_S
+            state.doublings = min(state.doublings + 1, _DOUBLINGS_MAX) if recent else 0
+            state.is_up, state.fell_at = False, now
+            state.transitions += 1
+            change = Change.DOWN
+        if not state.is_up and not state.is_dead and state.silences >= self._fall:
+            state.is_dead = True
+            change = Change.DEAD
+        return change
+
+
+def _weight(source: str, name: str) -> bytes:
+    """Rendezvous hashing: a backend that leaves moves only its own clients."""
+    return hashlib.blake2b(f"{source}\0{name}".encode(), digest_size=8).digest()

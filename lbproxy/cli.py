@@ -1,0 +1,66 @@
+"""`lbproxy --config FILE`: run the balancer. `--check`: only read the configuration.
+
+Exit: 0 ended as asked, 1 a port could not be had, 2 bad usage or configuration. SIGTERM, SIGINT and SIGUSR1: accept no
+more, let connections end for `drain_s`, then end; a second signal ends at once.
+"""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from lbproxy.config import Config, ConfigError, load_config
+from lbproxy.service import Service
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="lbproxy", description="TCP balancer for the three ports of a group of stations."
+    )
+    parser.add_argument("--config", required=True, type=Path, metavar="FILE")
+    parser.add_argument("--check", action="store_true", help="read the configuration and end")
+    options = parser.parse_args(arguments)
+    try:
+        config = load_config(options.config)
+    except ConfigError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"lbproxy: {problem}\n")
+        return 2
+    if options.check:
+        return 0
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        asyncio.run(_run(config))
+    except OSError as error:
+        sys.stderr.write(f"lbproxy: {error}\n")
+        return 1
+    return 0
+
+
+async def _run(config: Config) -> None:
+    loop = asyncio.get_running_loop()
+    service = Service(config)
+    stop, at_once = asyncio.Event(), asyncio.Event()
+
+    def signalled() -> None:
+        (at_once if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        loop.add_signal_handler(number, signalled)
+    await service.start()
+    try:
+        await stop.wait()
+    finally:
+        draining = asyncio.create_task(service.close(config.drain_s))
+        hurry = asyncio.create_task(at_once.wait())
+        await asyncio.wait((draining, hurry), return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+        if not draining.done():
+            draining.cancel()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

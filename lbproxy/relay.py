@@ -1,0 +1,389 @@
+"""The relay: bytes between two sockets, both ways, through the kernel once they are many.
+
+Each direction begins with recv and send, which is cheapest for small messages. After two full reads it moves on
+to `os.splice` through a pipe: the payload never enters this process. Pipes are pooled and held only while bytes are in
+them. A direction reads only when everything it read before is written, so that a slow reader stops a fast writer.
+
+Half-close is kept: the end of one direction is passed on, the other one goes on. A tunnel ends when both directions
+have ended, on an error, when nothing moved for `idle_s`, or after `life_s`.
+"""
+
+import fcntl
+import os
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from lbproxy.poller import BROKEN, IN, OUT, Poller
+
+__all__ = [
+    "BROKEN",
+    "IN",
+    "OUT",
+    "Pipes",
+    "Poller",
+    "Relay",
+    "Tunnel",
+]  # the station sees this module only
+
+IDLE_S: Final = 300.0
+LIFE_S: Final = 24 * 3600.0
+_SWEEP_S: Final = 1.0
+_READ_BYTES: Final = 64 * 1024
+_FULL_READS_TO_SPLICE: Final = 2
+_SMALL_SPLICE_BYTES: Final = 16 * 1024  # below, recv and send are cheaper than two splices
+_SMALL_SPLICES_TO_FALL_BACK: Final = 4
+# A user without privileges may hold 64 MiB of pipes (fs.pipe-user-pages-soft); two processes of ours stay within it.
+PIPE_BYTES: Final = 256 * 1024
+PIPES_MAX: Final = 128
+_PIPE_BYTES_USEFUL: Final = 64 * 1024  # the kernel hands out pipes of one page beyond the limit
+_SPLICE: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+
+Pipe = tuple[int, int]
+
+
+class Pipes:
+    """A pool of empty pipes, at most `maximum` open at a time."""
+
+    def __init__(self, maximum: int = PIPES_MAX) -> None:
+        self._maximum = maximum
+        self._free: list[Pipe] = []
+        self.open_count = 0
+
+    def take(self) -> Pipe | None:
+        """An empty pipe (read end, write end), or None when there is none to be had."""
+        if self._free:
+            return self._free.pop()
+        if self.open_count >= self._maximum:
+            return None
+        try:
+            pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None  # out of descriptors: recv and send do as well
+        self.open_count += 1
+        try:
+            size = fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        except OSError:
+            size = fcntl.fcntl(pipe[1], fcntl.F_GETPIPE_SZ)
+        if size < _PIPE_BYTES_USEFUL:
+            self.drop(pipe)
+            return None
+        return pipe
+
+    def give(self, pipe: Pipe) -> None:
+        """Take back an empty pipe."""
+        self._free.append(pipe)
+
+    def drop(self, pipe: Pipe) -> None:
+        """Close a pipe that still holds bytes of a tunnel that is gone."""
+        os.close(pipe[0])
+        os.close(pipe[1])
+        self.open_count -= 1
+
+    def trim(self) -> None:
+        """Close one free pipe: a quiet process gives all of them back in time."""
+        if self._free:
+            self.drop(self._free.pop(0))
+
+    def close(self) -> None:
+        """Close all free pipes."""
+        while self._free:
+            self.drop(self._free.pop())
+
+
+class _End:
+    """One socket of a tunnel, and the direction that reads from it."""
+
+    __slots__ = (
+        "count",
+        "fd",
+        "full",
+        "in_pipe",
+        "is_ended",
+        "mask",
+        "peer",
+        "pending",
+        "pipe",
+        "small",
+        "sock",
+        "tunnel",
+    )
+
+    peer: "_End"
+
+    def __init__(self, sock: socket.socket, tunnel: "Tunnel") -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.tunnel = tunnel
+        self.mask = 0
+        self.count = 0  # bytes read from this socket
+        self.pending = b""  # read, not yet written; at most _READ_BYTES, or what `start` was given
+        self.pipe: Pipe | None = None
+        self.in_pipe = 0
+        self.full = 0  # full reads in a row; _FULL_READS_TO_SPLICE: bulk
+        self.small = 0  # small splices in a row
+        self.is_ended = False  # end of stream read and passed on
+
+    def watch(self, mask: int) -> None:
+        """Watch for `mask` from now on. Nothing wanted: not watched, since epoll reports BROKEN in any case."""
+        if mask == self.mask:
+            return
+        poller = self.tunnel.relay.poller
+        if self.mask == 0:
+            poller.register(self.fd, mask, self)
+        elif mask == 0:
+            poller.unregister(self.fd)
+        else:
+            poller.modify(self.fd, mask)
+        self.mask = mask
+
+    def on_event(self, events: int) -> None:
+        if events & (OUT | BROKEN) and self.mask & OUT:
+            self.peer.flush()
+        if events & (IN | BROKEN) and self.mask & IN:
+            self.pump()
+
+    def pump(self) -> None:
+        """Move what can be read. Called only while nothing is pending."""
+        if self.full >= _FULL_READS_TO_SPLICE:
+            self.pipe = self.tunnel.relay.pipes.take()
+            if self.pipe is not None:
+                self._splice(self.pipe)
+                return
+        view = self.tunnel.relay.buffer
+        try:
+            size = self.sock.recv_into(view)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.tunnel.close(_reason(error))
+            return
+        if size == 0:
+            self._end()
+            return
+        self.count += size
+        self.full = self.full + 1 if size == _READ_BYTES else 0
+        try:
+            sent = self.peer.sock.send(view[:size])
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self.tunnel.close(_reason(error))
+            return
+        if sent < size:
+            self.pending = bytes(view[sent:size])
+            self._wait_for_peer()
+
+    def _splice(self, pipe: Pipe) -> None:
+        try:
+            size = os.splice(self.fd, pipe[1], PIPE_BYTES, flags=_SPLICE)
+        except BlockingIOError:
+            self._release()
+            return
+        except OSError as error:
+            self.tunnel.close(_reason(error))
+            return
+        if size == 0:
+            self._release()
+            self._end()
+            return
+        self.count += size
+        self.in_pipe = size
+        if size < _SMALL_SPLICE_BYTES:
+            self.small += 1
+            if self.small == _SMALL_SPLICES_TO_FALL_BACK:
+                self.full = self.small = 0
+        else:
+            self.small = 0
+        if not self._drain_pipe(pipe):
+            self._wait_for_peer()
+
+    def _drain_pipe(self, pipe: Pipe) -> bool:
+        """Write what the pipe holds. True: it is empty and given back (or the tunnel is closed)."""
+        try:
+            self.in_pipe -= os.splice(pipe[0], self.peer.fd, self.in_pipe, flags=_SPLICE)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self.tunnel.close(_reason(error))
+            return True
+        if self.in_pipe:
+            return False
+        self._release()
+        return True
+
+    def _release(self) -> None:
+        if self.pipe is not None:
+            self.tunnel.relay.pipes.give(self.pipe)
+            self.pipe = None
+
+    def _wait_for_peer(self) -> None:
+        self.watch(self.mask & ~IN)
+        self.peer.watch(self.peer.mask | OUT)
+
+    def flush(self) -> None:
+        """The peer takes bytes again: write what is pending, then read on."""
+        is_empty = self._drain_pipe(self.pipe) if self.pipe is not None else self.send_pending()
+        if is_empty and not self.tunnel.is_closed:
+            self.peer.watch(self.peer.mask & ~OUT)
+            self.watch(self.mask | IN)
+
+    def send_pending(self) -> bool:
+        """True: nothing is pending any more (or the tunnel is closed)."""
+        try:
+            sent = self.peer.sock.send(self.pending)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self.tunnel.close(_reason(error))
+            return True
+        self.pending = self.pending[sent:]
+        return not self.pending
+
+    def begin(self, pending: bytes) -> None:
+        """Write `pending` to the peer first."""
+        self.pending = pending
+        if pending and not self.send_pending():
+            self._wait_for_peer()
+        elif not self.tunnel.is_closed:
+            self.watch(self.mask | IN)
+
+    def _end(self) -> None:
+        """This socket's stream has ended: pass it on, and end the tunnel when it was the second one."""
+        self.is_ended = True
+        if self.peer.is_ended:
+            self.tunnel.close("end")
+            return
+        self.watch(self.mask & ~IN)
+        try:
+            self.peer.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self.tunnel.close(_reason(error))
+
+
+class Tunnel:
+    """Two sockets that are relayed. `close_reason` says why it ended: end, idle, life, or an error."""
+
+    __slots__ = (
+        "__weakref__",
+        "_a",
+        "_b",
+        "_last",
+        "_on_close",
+        "_quiet",
+        "_ttl",
+        "close_reason",
+        "relay",
+    )
+
+    def __init__(self, relay: "Relay", on_close: "Callable[[Tunnel], None] | None") -> None:
+        self.relay = relay
+        self.close_reason = ""
+        self._on_close = on_close
+        self._last = 0
+        self._quiet = 0
+        self._ttl = relay.life_sweeps
+
+    @property
+    def bytes_from_a(self) -> int:
+        """Bytes that went from the first socket to the second, without those given to `start`."""
+        return self._a.count
+
+    @property
+    def bytes_from_b(self) -> int:
+        """Bytes that went from the second socket to the first, without those given to `start`."""
+        return self._b.count
+
+    @property
+    def is_closed(self) -> bool:
+        """Both sockets are closed."""
+        return bool(self.close_reason)
+
+    def begin(self, a: socket.socket, b: socket.socket, to_b: bytes, to_a: bytes) -> None:
+        """Only for Relay.start."""
+        self._a, self._b = _End(a, self), _End(b, self)
+        self._a.peer, self._b.peer = self._b, self._a
+        self._a.begin(to_b)
+        if not self.is_closed:
+            self._b.begin(to_a)
+
+    def close(self, reason: str = "closed") -> None:
+        """Close both sockets at once. Harmless when closed."""
+        if self.close_reason:
+            return
+        self.close_reason = reason
+        for end in (self._a, self._b):
+            if end.pipe is not None:
+                self.relay.pipes.drop(end.pipe)
+                end.pipe = None
+            end.pending = b""
+            self.relay.poller.closing(end.fd)
+            end.mask = 0
+            end.sock.close()
+        self.relay.tunnels.discard(self)
+        if self._on_close is not None:
+            self._on_close(self)
+
+    def sweep(self) -> None:
+        """Once per sweep: close when quiet or alive for too long."""
+        total = self._a.count + self._b.count
+        if total != self._last:
+            self._last, self._quiet = total, 0
+        else:
+            self._quiet += 1
+        self._ttl -= 1
+        if self._ttl <= 0:
+            self.close("life")
+        elif self._quiet >= self.relay.idle_sweeps:
+            self.close("idle")
+
+
+class Relay:
+    """All tunnels of one process. `idle_s` and `life_s` are kept to a second."""
+
+    def __init__(self, poller: Poller, *, idle_s: float = IDLE_S, life_s: float = LIFE_S) -> None:
+        self.poller = poller
+        self.pipes = Pipes()
+        self.buffer = memoryview(
+            bytearray(_READ_BYTES)
+        )  # one for all: what is not sent at once is copied
+        self.tunnels: set[Tunnel] = set()
+        self.idle_sweeps = max(1, round(idle_s / _SWEEP_S))
+        self.life_sweeps = max(1, round(life_s / _SWEEP_S))
+        self._timer = poller.loop.call_later(_SWEEP_S, self._sweep)
+
+    def start(
+        self,
+        a: socket.socket,
+        b: socket.socket,
+        *,
+        to_b: bytes = b"",
+        to_a: bytes = b"",
+        on_close: Callable[[Tunnel], None] | None = None,
+    ) -> Tunnel:
+        """Relay between two connected non-blocking sockets that nobody watches, and own them from now on.
+
+        `to_b` and `to_a` are written first. `on_close` is called once, after both sockets were closed; possibly before
+        this returns.
+        """
+        tunnel = Tunnel(self, on_close)
+        self.tunnels.add(tunnel)
+        tunnel.begin(a, b, to_b, to_a)
+        return tunnel
+
+    def close(self) -> None:
+        """Close all tunnels and pipes."""
+        self._timer.cancel()
+        for tunnel in list(self.tunnels):
+            tunnel.close("closed")
+        self.pipes.close()
+
+    def _sweep(self) -> None:
+        self._timer = self.poller.loop.call_later(_SWEEP_S, self._sweep)
+        for tunnel in list(self.tunnels):
+            tunnel.sweep()
+        self.pipes.trim()
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__

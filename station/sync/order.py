@@ -1,0 +1,132 @@
+"""The order that a sync child gets: one JSON line. Plain dataclasses: the child loads no pydantic."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from station.model.identity import Revision, SourceId, StationName
+from station.sync.egress import host_and_port
+from station.sync.failure import SyncFailed
+from station.sync.limits import Limits
+
+OBJECTS_MAX = 100_000  # of one fill order; a fill is normally one object
+RESERVE_SHARE = 0.05  # of the missing bytes, kept free beside them
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A station of the group: its name and `https://ADDRESS:17946`."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerTls:
+    """PEM files: our peer certificate, its key, and the only anchor for theirs."""
+
+    cert: str
+    key: str
+    ca: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One file of a source: location, sha256 (hex), bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One job. `kind` "sync": bring the source up to date; "fill": fetch `objects` now; "manifest": of `revision`."""
+
+    kind: Literal["sync", "fill", "manifest"]
+    source: SourceId
+    url: str  # ends with a slash
+    storage: Path
+    station: StationName
+    state: Path  # what this station alone remembers
+    gpgkey: str = ""
+    is_repo_gpg_check_enabled: bool = False
+    is_sslverify_enabled: bool = True
+    tolerate_missing: int = 0
+    peers: tuple[Peer, ...] = ()
+    peer_tls: PeerTls | None = None
+    live: Revision | None = None
+    allow_rollback: bool = False
+    reserve_bytes: int = 0  # kept free on the storage beside the share of the job
+    objects: tuple[Wanted, ...] = ()
+    revision: Revision | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    @classmethod
+    def parse(cls, line: str | bytes) -> Self:
+        """The order in one line of JSON. Raises SyncFailed "job" naming what is wrong with it."""
+        try:
+            wire = json.loads(line)
+            return cls._from_wire(wire)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            what = f"{type(error).__name__}: {error}"
+            raise SyncFailed("job", f"the order is malformed: {what}", retriable=False) from error
+
+    @classmethod
+    def _from_wire(cls, wire: Mapping[str, Any]) -> Self:
+        kind = wire["kind"]
+        if kind not in ("sync", "fill", "manifest"):
+            raise ValueError(f"kind {kind!r}: sync, fill or manifest")
+        source = wire["source"]
+        host_and_port(source["url"])
+        tls = wire.get("peer_tls")
+        return cls(
+            kind=kind,
+            source=SourceId.parse(source["id"]),
+            url=source["url"].rstrip("/") + "/",
+            storage=Path(wire["storage"]),
+            station=StationName.parse(wire["station"]),
+            state=Path(wire["state"]),
+            gpgkey=source.get("gpgkey", ""),
+            is_repo_gpg_check_enabled=bool(source.get("is_repo_gpg_check_enabled", False)),
+            is_sslverify_enabled=bool(source.get("is_sslverify_enabled", True)),
+            tolerate_missing=int(source.get("tolerate_missing", 0)),
+            peers=tuple(
+                Peer(peer["name"], _peer_url(peer["url"])) for peer in wire.get("peers", ())
+            ),
+            peer_tls=PeerTls(tls["cert"], tls["key"], tls["ca"]) if tls else None,
+            live=_revision(wire.get("live")),
+            allow_rollback=bool(wire.get("allow_rollback", False)),
+            reserve_bytes=int(wire.get("reserve_bytes", 0)),
+            objects=_objects(wire.get("objects", ())),
+            revision=_revision(wire.get("revision")),
+            limits=_limits(wire.get("limits", {})),
+        )
+
+
+def _revision(text: str | None) -> Revision | None:
+    return Revision.parse(text) if text else None
+
+
+def _peer_url(url: str) -> str:
+    host_and_port(url)
+    return url.rstrip("/")
+
+
+def _objects(rows: Any) -> tuple[Wanted, ...]:
+    if len(rows) > OBJECTS_MAX:
+        raise ValueError(f"{len(rows)} objects, at most {OBJECTS_MAX}")
+    found = []
+    for row in rows:
+        sha256 = Revision.parse(row["sha256"])  # the same 64 digits
+        found.append(Wanted(str(row["path"]), str(sha256), int(row["size"])))
+    return tuple(found)
+
+
+def _limits(wire: Mapping[str, Any]) -> Limits:
+    known = {row.name for row in fields(Limits)}
+    if not known.issuperset(wire):
+        raise ValueError(f"unknown limits {sorted(set(wire) - known)}")
+    return Limits(**wire)

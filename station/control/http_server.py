@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
-from lbproxy import proxy_header
+from lbproxy.proxy_header import Header, parse
 from station.runtime.lines import line
 
 HEADER_DEADLINE_S = 5.0  # our own worker sends it with the first packet
@@ -92,7 +92,7 @@ class _Proxied(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         try:
-            header = proxy_header.parse(self._buffer)
+            header = parse(self._buffer)
         except ValueError as error:
             line("error", "relay.bad_header", error=str(error))
             self._transport.abort()
@@ -113,7 +113,7 @@ class _Proxied(asyncio.Protocol):
         self._deadline.cancel()
 
 
-def _read_header(header: proxy_header.Header) -> Via:
+def _read_header(header: Header) -> Via:
     client = header.source[0] if header.source else ""
     peer = header.common_name() if header.listener() == "peers" else ""
     return Via(header.listener(), client, peer or "")

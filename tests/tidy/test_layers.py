@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, tuple[str, str]] = {
     "serve": ("model repo forward http storage runtime lbproxy", ""),
     "peering": ("model config gossip runtime", "aiohttp httpx cryptography"),
     "control": (
-        "model config gossip repo publish forward http setup runtime storage sync peering",
+        "model config gossip repo publish forward http setup runtime storage sync peering lbproxy",
         "aiohttp aiofiles pydantic jinja2 prometheus_client",
     ),
     "app": (

@@ -19,7 +19,7 @@ from station.peering.keys import (
 from station.peering.pki import Pki, public_names
 from station.runtime.clock import Clock, system_clock
 
-GROUP_ID_BYTES = 8
+GROUP_ID_BYTES = 16  # compartment and hostname may be used again; this never
 
 
 def create_group(config: Config, clock: Clock | None = None) -> GroupIdentity:
@@ -31,14 +31,15 @@ def create_group(config: Config, clock: Clock | None = None) -> GroupIdentity:
     state = Path(config.state_directory)
     refuse_second_identity(state)
     now = (clock or system_clock()).wall()
-    group = f"{config.compartment}-{secrets.token_hex(GROUP_ID_BYTES)}"
+    group = secrets.token_hex(GROUP_ID_BYTES)
     candidate = Candidate.of(config, new_serial())
+    record = candidate.group_record(group)
     seeds = (
-        Change.put(Kind.GROUP, GROUP_KEY, candidate.group_record(group)),
+        Change.put(Kind.GROUP, GROUP_KEY, record),
         Change.put(Kind.STATION, config.name, candidate.station),
     )
     write_keys(config, create_authority(config.hostname, now), candidate.station.serial, now)
-    identity = GroupIdentity(StationName.parse(config.name), group, seeds)
+    identity = GroupIdentity(StationName.parse(config.name), record, seeds)
     identity.save(state)
     return identity
 

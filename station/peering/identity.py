@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from station.model.identity import StationName
-from station.model.records import Kind, StationRecord
+from station.model.records import GroupRecord, Kind, StationRecord
 from station.peering.changes import Change
 from station.peering.pki import write_secret
 
@@ -22,16 +22,21 @@ class IdentityError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class GroupIdentity:
-    """This station's place in a group.
+    """This station's place in a group, whose record as it was then is `record`.
 
     `seeds` are written to the registry at the first start of the station that created the group. `members` are the
     stations known when this one joined: dialled until the registry has arrived.
     """
 
     station: StationName
-    group: str
+    record: GroupRecord
     seeds: tuple[Change, ...] = ()
     members: tuple[StationRecord, ...] = ()
+
+    @property
+    def group(self) -> str:
+        """The group's id."""
+        return self.record.id
 
     @classmethod
     def load(cls, state_directory: Path) -> Self:
@@ -41,7 +46,7 @@ class GroupIdentity:
             wire = json.loads(path.read_text(encoding="utf-8"))
             return cls(
                 StationName.parse(wire["station"]),
-                str(wire["group"]),
+                GroupRecord.model_validate(wire["group_record"]),
                 tuple(
                     Change(Kind(seed["kind"]), seed["key"], seed["value"])
                     for seed in wire.get("seed_records", [])
@@ -58,6 +63,7 @@ class GroupIdentity:
     def save(self, state_directory: Path) -> None:
         """Durable when this returns. Raises OSError."""
         wire: dict[str, Any] = {"station": self.station, "group": self.group}
+        wire["group_record"] = self.record.model_dump(mode="json")
         wire["seed_records"] = [
             {"kind": seed.kind, "key": seed.key, "value": seed.value} for seed in self.seeds
         ]

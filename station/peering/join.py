@@ -81,9 +81,7 @@ async def join(config: Config, token: str, host: str, clock: Clock) -> GroupIden
     except JoinRefused as error:
         line("error", "join.refused", host=host, code=error.code, reason=str(error))
         raise
-    identity = GroupIdentity(
-        StationName.parse(config.name), answer.group.id, members=answer.stations
-    )
+    identity = GroupIdentity(StationName.parse(config.name), answer.group, members=answer.stations)
     identity.save(state)
     return identity
 

@@ -91,7 +91,9 @@ def lab(
     """Stations, a balancer and a demo repository on this machine, to try things with."""
     from station.lab.main import run_lab
 
-    raise typer.Exit(run_lab(stations, directory, upstream, shared))
+    raise typer.Exit(
+        run_lab(stations=stations, directory=directory, upstream=upstream, shared=shared)
+    )
 
 
 def main() -> None:

@@ -1,6 +1,5 @@
 """`station mirror`: what this group mirrors and why, how far it is, and syncing now."""
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -28,6 +27,10 @@ Row = dict[str, Any]
 
 # Four looks a second feel immediate to a person and cost the station nothing.
 LOOK_EVERY_S = 0.25
+
+# The station with the duty may be another one, which hears of the request in its next round, a second later. What
+# shows no work for this long was looked at there and found unchanged.
+UNTOUCHED_S = 5.0
 
 _AT_WORK = (MirrorState.UNSYNCED, MirrorState.QUEUED, MirrorState.SYNCING)
 
@@ -102,7 +105,7 @@ def sync(
     if not wait:
         print_written(answer, "sync asked for; `station mirror list` shows it", as_json)
         return
-    rows = _waited(admin, set(sources or ()), deadline_s)
+    rows = _waited(admin, set(sources or ()), float(answer["requested_at"]), deadline_s)
     failed = [row for row in rows if row["state"] != MirrorState.SYNCED]
     if as_json:
         print_json(rows)
@@ -112,23 +115,38 @@ def sync(
         raise typer.Exit(1)
 
 
-def _waited(admin: Admin, wanted: set[str], deadline_s: float) -> list[Row]:
-    """The rows of the sources (all, for an empty set) when none is at work any more."""
-    end = time.monotonic() + deadline_s
+def _waited(admin: Admin, wanted: set[str], asked_at: float, deadline_s: float) -> list[Row]:
+    """The rows of the sources (all, for an empty set) once each was looked at since `asked_at` (wall, seconds)."""
+    begin = time.monotonic()
     said: dict[str, str] = {}
+    seen_at_work: set[str] = set()
     while True:
         rows = [r for r in admin.get("/mirrors") if not wanted or r["source"] in wanted]
         missing = wanted - {row["source"] for row in rows}
         if missing:
-            fail(f"{', '.join(sorted(missing))}: not on the mirror list; no profile refers to it")
+            fail(f"{', '.join(sorted(missing))}: not on the mirror list any more")
         for row in rows:
-            _say_progress(row, said, lambda text: print(text, file=sys.stderr, flush=True))
-        at_work = [row["source"] for row in rows if row["state"] in _AT_WORK]
-        if not at_work:
+            _say_progress(row, said, lambda text: typer.echo(text, err=True))
+        waited_s = time.monotonic() - begin
+        seen_at_work |= {row["source"] for row in rows if row["state"] in _AT_WORK}
+        open_rows = [
+            row["source"]
+            for row in rows
+            if not is_finished(row, asked_at, row["source"] in seen_at_work, waited_s)
+        ]
+        if not open_rows:
             return rows
-        if time.monotonic() >= end:
-            fail(f"still at work after {deadline_s:.0f} s: {', '.join(at_work)}")
+        if waited_s >= deadline_s:
+            fail(f"still at work after {deadline_s:.0f} s: {', '.join(open_rows)}")
         time.sleep(LOOK_EVERY_S)
+
+
+def is_finished(row: Row, asked_at: float, was_at_work: bool, waited_s: float) -> bool:
+    """Whether a row tells the outcome of the sync asked for at `asked_at`, and not of one before."""
+    if row["state"] in _AT_WORK:
+        return False
+    is_newer = float(row.get("time_last_synced") or 0.0) >= asked_at
+    return is_newer or was_at_work or waited_s >= UNTOUCHED_S
 
 
 def _say_progress(row: Row, said: dict[str, str], say: Callable[[str], None]) -> None:

@@ -145,12 +145,14 @@ def _as_toml(value: object) -> str:
 def _nearest(key: str) -> str:
     section, _, leaf = key.rpartition(".")
     known = [*setting_keys(), *SECTIONS]
-    beside = [name for name in known if name.rpartition(".")[0] == section]
-    best = min(beside, key=lambda name: _distance(leaf, name.rpartition(".")[2]), default="")
-    if best and _distance(leaf, best.rpartition(".")[2]) <= max(2, len(leaf) // 3):
+    beside = {n: n.rpartition(".")[2] for n in known if n.rpartition(".")[0] == section}
+    best = min(beside, key=lambda name: _distance(leaf, beside[name]), default="")
+    if best and _distance(leaf, beside[best]) <= max(2, len(leaf) // 3):
         return f"; did you mean {best}?"
     elsewhere = [name for name in known if name.rpartition(".")[2] == leaf]
-    return f"; did you mean {' or '.join(elsewhere)}?" if elsewhere else "; remove it"
+    longer = [name for name, last in beside.items() if len(leaf) > 2 and last.startswith(leaf)]
+    meant = elsewhere or longer
+    return f"; did you mean {' or '.join(meant)}?" if meant else "; remove it"
 
 
 def _distance(a: str, b: str) -> int:

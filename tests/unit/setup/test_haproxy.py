@@ -1,0 +1,62 @@
+"""The haproxy.cfg says what a group of stations needs; haproxy itself reads it in tests/integration."""
+
+import pytest
+
+from station.model.records import GroupRecord, Ports, StationRecord
+from station.setup.haproxy import HaproxyOptions, render_haproxy
+
+GROUP = GroupRecord(
+    id="g", compartment="c", hostname="lb", ports=Ports(proxy=1080, http=1081, https=1443)
+)
+STATIONS = [
+    StationRecord(name="A", address="10.0.0.11"),
+    StationRecord(name="B", address="fd00::12"),
+]
+
+
+def lines(**options: object) -> list[str]:
+    text = render_haproxy(GROUP, STATIONS, HaproxyOptions(**options))  # type: ignore[arg-type]
+    return [line.strip() for line in text.splitlines()]
+
+
+def test_there_is_one_front_end_for_each_port_of_the_group() -> None:
+    assert [line for line in lines(bind="10.0.0.10") if line.startswith("bind")] == [
+        "bind 10.0.0.10:1080",
+        "bind 10.0.0.10:1081",
+        "bind 10.0.0.10:1443",
+    ]
+
+
+def test_every_station_is_checked_by_its_readiness_on_each_port() -> None:
+    said = lines()
+    assert sum("uri /health/ready" in line for line in said) == 3
+    servers = [line for line in said if line.startswith("server ")]
+    assert len(servers) == 6
+    assert all(" check " in line and "on-marked-down shutdown-sessions" in line for line in servers)
+    assert any(line.startswith("server B [fd00::12]:1443 ") for line in servers)
+
+
+def test_a_refused_connection_goes_to_another_station() -> None:
+    assert "option redispatch 1" in lines()
+
+
+def test_https_is_checked_over_tls() -> None:
+    checked = [line for line in lines(ca_path="/etc/ca.pem") if "check-ssl" in line]
+    assert len(checked) == 2
+    assert all("verify required ca-file /etc/ca.pem" in line for line in checked)
+
+
+def test_proxy_headers_are_sent_with_the_checks_too() -> None:
+    servers = [line for line in lines(send_proxy=True) if line.startswith("server ")]
+    assert all("send-proxy-v2 check-send-proxy" in line for line in servers)
+
+
+def test_a_station_without_an_address_is_named() -> None:
+    nowhere = StationRecord(name="C", address="")
+    with pytest.raises(ValueError, match="station C has no address"):
+        render_haproxy(GROUP, [*STATIONS, nowhere], HaproxyOptions())
+
+
+def test_a_balancer_in_front_of_nothing_is_not_made() -> None:
+    with pytest.raises(ValueError, match="at least one station"):
+        render_haproxy(GROUP, [], HaproxyOptions())

@@ -1,0 +1,72 @@
+"""The .repo file is read back as dnf reads it."""
+
+import configparser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from station.model.records import GroupRecord, Ports, SourceRecord
+from station.setup.repo_file import RepoOptions, render_repo_file
+
+GROUP = GroupRecord(id="g", compartment="c", hostname="lb.example.com")
+
+
+def a_source(source_id: str = "ol9_baseos", **fields: object) -> SourceRecord:
+    return SourceRecord.model_validate({"id": source_id, "url": "http://up/x", **fields})
+
+
+def sections(text: str) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser(strict=True)
+    parser.read_string(text)
+    return parser
+
+
+def test_clients_are_sent_to_the_mirrorlist_of_the_balancer_and_never_to_a_baseurl() -> None:
+    read = sections(render_repo_file(GROUP, [a_source()], RepoOptions(profile="web")))
+    repo = read["ol9_baseos"]
+    assert repo["mirrorlist"] == "https://lb.example.com:17443/mirrorlist/ol9_baseos/web"
+    assert "baseurl" not in repo
+    assert repo["sslverify"] == "1"
+    assert repo["sslcacert"] == "/etc/pki/station/ca.pem"
+
+
+def test_over_http_nothing_is_said_of_certificates() -> None:
+    group = GROUP.model_copy(update={"ports": Ports(http=8080)})
+    read = sections(render_repo_file(group, [a_source()], RepoOptions(https=False)))
+    assert read["ol9_baseos"]["mirrorlist"] == "http://lb.example.com:8080/mirrorlist/ol9_baseos"
+    assert "sslcacert" not in read["ol9_baseos"]
+
+
+def test_a_source_with_a_key_hands_it_out_and_one_without_does_not_name_one() -> None:
+    text = render_repo_file(
+        GROUP, [a_source("signed", gpgkey="KEY"), a_source("plain")], RepoOptions()
+    )
+    read = sections(text)
+    assert read["signed"]["gpgkey"] == "https://lb.example.com:17443/keys/signed"
+    assert "gpgkey" not in read["plain"]
+
+
+def test_the_checks_of_a_source_are_those_of_its_record() -> None:
+    source = a_source(is_gpg_check_enabled=False, is_repo_gpg_check_enabled=True)
+    repo = sections(render_repo_file(GROUP, [source], RepoOptions()))["ol9_baseos"]
+    assert (repo["gpgcheck"], repo["repo_gpgcheck"]) == ("0", "1")
+
+
+def test_a_file_without_a_source_is_not_made() -> None:
+    with pytest.raises(ValueError, match="without a source"):
+        render_repo_file(GROUP, [], RepoOptions())
+
+
+@given(
+    name=st.text(st.characters(exclude_categories=["C", "Z"]), max_size=60),
+    expire=st.integers(1, 10**6),
+    ipv6=st.booleans(),
+)
+def test_no_display_name_breaks_the_file(name: str, expire: int, ipv6: bool) -> None:
+    group = GROUP.model_copy(update={"hostname": "fd00::1" if ipv6 else "lb"})
+    source = a_source(display_name=name)
+    read = sections(render_repo_file(group, [source], RepoOptions(metadata_expire_s=expire)))
+    assert read.sections() == ["ol9_baseos"]
+    assert read["ol9_baseos"]["metadata_expire"] == str(expire)
+    assert "$" not in read["ol9_baseos"]["name"]

@@ -1,0 +1,207 @@
+"""The files worker: one process that serves the mirrored files over HTTP and HTTPS. It only reads.
+
+Started by the supervisor with its settings as JSON in STATION_SETTINGS; inherits its listening sockets.
+"""
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from station.runtime.clock import system_clock
+from station.runtime.leash import Leash
+from station.runtime.lines import line, set_process
+from station.serve.feed import Feed
+from station.serve.files import Files
+from station.serve.guard import Guard
+from station.serve.limits import Counters, Limits
+from station.serve.lookup import Library
+from station.serve.memo import Memo
+from station.serve.opening import Acceptor, Listener
+from station.serve.pool import Pool
+from station.serve.preface import Balancers
+from station.serve.router import Router
+from station.serve.shared import Shared
+from station.serve.tls import Certificate
+from station.serve.world import World
+
+HOUSEKEEPING_S = 1.0
+DRAIN_CHECK_S = 0.1
+
+
+class FilesWorker:
+    """The composition of one worker. Settings as the supervisor writes them."""
+
+    def __init__(self, settings: dict[str, Any], loop: asyncio.AbstractEventLoop) -> None:
+        """Raises KeyError, ValueError for bad settings, OSError for a bad certificate or descriptor."""
+        self._loop = loop
+        limits = Limits.from_settings(settings.get("limits") or {}).fitted()
+        self._limits, self._counters, self._clock = limits, Counters(), system_clock()
+        self._guard = Guard(limits, self._counters)
+        self._world = World(limits.stale_s)
+        storage = Path(settings["storage"])
+        self._library = Library(storage, Path(settings["manifests"]), open_max=limits.manifests)
+        self._pool = Pool(
+            self._library.layout,
+            small_bytes=limits.small_bytes,
+            cache_bytes=limits.body_cache_bytes,
+        )
+        self._feed = Feed(
+            settings["feed"],
+            settings["name"],
+            self._world,
+            clock=self._clock,
+            counters=self._all_counters,
+            in_flight=self._in_flight,
+            stats=self._counters,
+        )
+        files = Files(
+            self._world, self._feed, self._pool, self._clock, limits, self._guard, self._counters
+        )
+        router = Router(self._world, self._feed, self._library, files, self._clock, limits)
+        self._memos = {scheme: Memo(self._world, limits) for scheme in ("http", "https")}
+        self._shared = Shared(
+            loop, self._guard, limits, self._counters, router, self._world, settings["relay"],
+            self._memos,
+        )  # fmt: skip
+        self._feed.on_change = self._shared.changed
+        self._feed.on_beat = self._shared.wake_held
+        self._feed.on_stop = self.drain
+        tls = settings.get("tls")
+        self._certificate = (
+            Certificate(
+                Path(tls["cert"]), Path(tls["key"]), lambda: self._counters.add("tls_reload_failed")
+            )
+            if tls
+            else None
+        )
+        listeners = [
+            Listener(_listening_socket(each, settings.get("tcp_congestion", "")), each["kind"])
+            for each in settings["listeners"]
+        ]
+        balancers = Balancers(settings.get("balancers") or ())
+        self._acceptor = Acceptor(self._shared, listeners, balancers, self._certificate)
+        self.ended = loop.create_future()
+
+    def start(self) -> None:
+        """Begin to accept. Before the first snapshot requests are held."""
+        self._feed.attach(self._loop)
+        self._guard.attach(self._loop)
+        self._acceptor.start()
+        self._housekeeping()
+
+    def reload(self) -> None:
+        """Take the certificate that lies there now."""
+        if self._certificate is not None:
+            self._certificate.reload()
+
+    def drain(self) -> None:
+        """Stop accepting, finish what is under way within drain_s, then end. A second call ends at once."""
+        if self._world.is_draining:
+            self._finish()
+            return
+        line("info", "worker.draining", connections=len(self._shared.connections))
+        self._world.is_draining = True
+        self._acceptor.stop()
+        self._shared.changed()
+        self._loop.call_later(self._limits.drain_s, self._finish)
+        self._loop.call_later(self._limits.drain_idle_s, self._close_idle)
+        self._check_drained()
+
+    def close(self) -> None:
+        """Give back files and sockets."""
+        for connection in list(self._shared.connections):
+            connection.abort()
+        self._feed.close()
+        self._library.close()
+
+    def _close_idle(self) -> None:
+        """Whoever was silent since we began to drain is not in the middle of anything."""
+        for connection in list(self._shared.connections):
+            if connection.is_idle:
+                connection.close()
+        self._loop.call_later(self._limits.drain_idle_s, self._close_idle)
+
+    def _check_drained(self) -> None:
+        if not self._guard.open:
+            self._finish()
+        else:
+            self._loop.call_later(DRAIN_CHECK_S, self._check_drained)
+
+    def _finish(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def _in_flight(self) -> int:
+        return sum(not connection.is_idle for connection in self._shared.connections)
+
+    def _all_counters(self) -> dict[str, int]:
+        found = self._counters.all()
+        found["connections"] = self._guard.open
+        found["memo_hits"] = sum(memo.hits for memo in self._memos.values())
+        found["memo_bytes"] = sum(memo.hit_bytes for memo in self._memos.values())
+        found["body_hits"], found["body_misses"] = self._pool.hits, self._pool.misses
+        found["held"] = len(self._shared.held)
+        return found
+
+    def _housekeeping(self) -> None:
+        self._world.forget_fills(self._clock.boot(), self._limits.fill_start_s)
+        self._loop.call_later(HOUSEKEEPING_S, self._housekeeping)
+
+
+def _listening_socket(listener: dict[str, Any], congestion: str) -> socket.socket:
+    """The inherited socket, with what accepted connections inherit from it."""
+    sock = socket.socket(fileno=int(listener["fd"]))
+    sock.setblocking(False)
+    if listener["kind"] != "unix":
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if congestion:
+            try:
+                sock.setsockopt(
+                    socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode("ascii")
+                )
+            except OSError as error:
+                line("warning", "worker.tcp_congestion", value=congestion, error=str(error))
+    return sock
+
+
+async def run(settings: dict[str, Any]) -> None:
+    """Serve until told to stop."""
+    loop = asyncio.get_running_loop()
+    worker = FilesWorker(settings, loop)
+    leash = Leash.from_environment(worker.drain)
+    if leash is not None:
+        leash.attach(loop)
+    loop.add_signal_handler(signal.SIGHUP, worker.reload)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.drain)
+    worker.start()
+    # Connections make no cycles that live; a collection of everything at start would be seen in p99.
+    gc.collect()
+    gc.freeze()
+    line("info", "worker.started", listeners=[each["kind"] for each in settings["listeners"]])
+    await worker.ended
+    worker.close()
+    line("info", "worker.ended")
+
+
+def main() -> int:
+    """Entry point: settings from the environment, exit status as the return value."""
+    settings = json.loads(os.environ["STATION_SETTINGS"])
+    set_process(settings["name"])
+    try:
+        asyncio.run(run(settings))
+    except (KeyError, ValueError, OSError) as error:
+        line("error", "worker.cannot_start", error=repr(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""From accept to the first request: PROXY header where it is due, TLS handshake where it is due, under deadlines."""
+
+import socket
+import ssl
+from dataclasses import dataclass
+
+from lbproxy.proxy_header import Header
+from station.serve.connection import Connection
+from station.serve.preface import Balancers, Preface
+from station.serve.reply import Client
+from station.serve.shared import Shared
+from station.serve.tls import Certificate
+
+ACCEPTS_PER_EVENT = 64
+_TLS_FIRST_BYTE = b"\x16"  # of a ClientHello; no HTTP method begins with it
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One listening socket. kind: http, https or unix."""
+
+    sock: socket.socket
+    kind: str
+
+
+class Acceptor:
+    """Accepts on all listeners while the guard has room."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        listeners: list[Listener],
+        balancers: Balancers,
+        certificate: Certificate | None,
+    ) -> None:
+        self._shared, self._listeners, self._balancers = shared, listeners, balancers
+        self.certificate = certificate
+        self._is_accepting = False
+        shared.guard.on_room = self.start
+
+    def start(self) -> None:
+        """Accept from now on."""
+        if not self._is_accepting and not self._shared.world.is_draining:
+            self._is_accepting = True
+            for listener in self._listeners:
+                self._shared.loop.add_reader(listener.sock, self._accept, listener)
+
+    def stop(self) -> None:
+        """Leave new connections to the backlog."""
+        if self._is_accepting:
+            self._is_accepting = False
+            for listener in self._listeners:
+                self._shared.loop.remove_reader(listener.sock)
+
+    def _accept(self, listener: Listener) -> None:
+        guard = self._shared.guard
+        for _ in range(ACCEPTS_PER_EVENT):
+            if guard.is_full:
+                self.stop()
+                return
+            try:
+                sock, peer = listener.sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:  # out of descriptors: the caps were set too high for this host
+                self._shared.counters.hit("descriptors")
+                self.stop()
+                self._shared.loop.call_later(1.0, self.start)
+                return
+            sock.setblocking(False)
+            guard.enter()
+            self._open(listener, sock, peer)
+
+    def _open(self, listener: Listener, sock: socket.socket, peer: object) -> None:
+        host, port = ("", 0) if listener.kind == "unix" else _host_and_port(peer)
+        is_proxied = listener.kind == "unix" or host in self._balancers
+        if listener.kind == "http" and not is_proxied:
+            client = Client(host, port, "http", "http")
+            Connection(self._shared, sock, client, host, self._shared.memos["http"]).readable()
+            return
+        Opening(self._shared, self, sock, listener.kind, (host, port), is_proxied)
+
+
+class Opening:
+    """A connection that has not yet come to its first request."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        acceptor: Acceptor,
+        sock: socket.socket,
+        kind: str,
+        peer: tuple[str, int],
+        is_proxied: bool,
+    ) -> None:
+        self._shared, self._acceptor = shared, acceptor
+        self._sock: socket.socket | ssl.SSLSocket = sock
+        self._kind, self._peer, self._is_proxied = kind, peer, is_proxied
+        self._listener = kind
+        self.deadline, self.limit, self.slot = 0.0, "", 0
+        self._preface = Preface()
+        self._is_open = True
+        shared.guard.watch(self, shared.limits.head_s, "head")
+        shared.loop.add_reader(sock, self._step)
+        if not is_proxied:
+            self._begin()
+
+    def expire(self, limit: str) -> None:
+        """See Guarded."""
+        self._shared.counters.hit(limit)
+        self._close()
+
+    def _step(self) -> None:
+        """More of the PROXY header."""
+        try:
+            header = self._preface.read(self._sock)
+        except (BlockingIOError, InterruptedError):
+            return
+        except (ValueError, EOFError, OSError):
+            self._shared.counters.add("proxy_header_refused")
+            self._close()
+            return
+        if header is not None:
+            self._take(header)
+
+    def _take(self, header: Header) -> None:
+        if header.source is not None:
+            self._peer = header.source
+        if self._kind == "unix":
+            self._listener = header.listener() or "unix"
+        self._shared.loop.remove_reader(self._sock)
+        self._shared.loop.add_reader(self._sock, self._begin)
+        self._begin()
+
+    def _begin(self) -> None:
+        """The client's own first byte: on the unix listener it tells whether TLS is spoken."""
+        is_tls = self._kind == "https"
+        if self._kind == "unix":
+            try:
+                first = self._sock.recv(1, socket.MSG_PEEK)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                first = b""
+            if not first:
+                self._close()
+                return
+            is_tls = first == _TLS_FIRST_BYTE
+        if is_tls:
+            self._begin_tls()
+        else:
+            self._hand_over("http")
+
+    def _begin_tls(self) -> None:
+        certificate = self._acceptor.certificate
+        if certificate is None:
+            self._close()
+            return
+        self._shared.loop.remove_reader(self._sock)
+        try:
+            self._sock = certificate.context.wrap_socket(
+                self._sock, server_side=True, do_handshake_on_connect=False
+            )
+        except OSError:
+            self._close()
+            return
+        self._shared.guard.watch(self, self._shared.limits.handshake_s, "handshake")
+        self._shared.loop.add_reader(self._sock, self._handshake)
+        self._handshake()
+
+    def _handshake(self) -> None:
+        assert isinstance(self._sock, ssl.SSLSocket)
+        try:
+            self._sock.do_handshake()
+        except ssl.SSLWantReadError:
+            self._shared.loop.remove_writer(self._sock)
+            return
+        except ssl.SSLWantWriteError:
+            self._shared.loop.add_writer(self._sock, self._handshake)
+            return
+        except OSError:
+            self._shared.counters.add("tls_handshake_failed")
+            self._close()
+            return
+        self._hand_over("https")
+
+    def _hand_over(self, scheme: str) -> None:
+        shared = self._shared
+        self._is_open = False
+        self.deadline = 0.0
+        shared.loop.remove_reader(self._sock)
+        shared.loop.remove_writer(self._sock)
+        client = Client(self._peer[0], self._peer[1], scheme, self._listener)
+        memo = None if self._kind == "unix" else shared.memos[scheme]
+        address = None if self._is_proxied else self._peer[0]
+        Connection(shared, self._sock, client, address, memo).readable()
+
+    def _close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self.deadline = 0.0
+            self._shared.loop.remove_reader(self._sock)
+            self._shared.loop.remove_writer(self._sock)
+            self._sock.close()
+            self._shared.guard.leave(None, was_admitted=False)
+
+
+def _host_and_port(peer: object) -> tuple[str, int]:
+    host, port = peer[0], peer[1]  # type: ignore[index]  # of an AF_INET or AF_INET6 socket
+    return host.removeprefix("::ffff:") if "." in host else host, port

@@ -1,0 +1,47 @@
+"""What all connections of one worker have in common."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from station.serve.guard import Guard
+from station.serve.limits import Counters, Limits
+from station.serve.memo import Memo
+from station.serve.router import Router
+from station.serve.world import World
+
+if TYPE_CHECKING:
+    from station.serve.connection import Connection
+
+boot: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+
+
+@dataclass(slots=True)
+class Shared:
+    """One per worker. `relay`: path of control's socket; `memos` by scheme."""
+
+    loop: asyncio.AbstractEventLoop
+    guard: Guard
+    limits: Limits
+    counters: Counters
+    router: Router
+    world: World
+    relay: str
+    memos: dict[str, Memo]
+    connections: set["Connection"] = field(default_factory=set)
+    held: set["Connection"] = field(default_factory=set)
+    relays: int = 0
+
+    def changed(self) -> None:
+        """Answers may differ from now on: forget the memos, ask again for every held request."""
+        for memo in self.memos.values():
+            memo.clear()
+        self.wake_held()
+
+    def wake_held(self) -> None:
+        """Ask again for every held request."""
+        for connection in list(self.held):
+            connection.ask_again()

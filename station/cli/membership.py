@@ -107,7 +107,7 @@ def init_storage(config: ConfigFile, as_json: AsJson = False) -> None:
         identity = GroupIdentity.load(Path(settings.state_directory))
     except IdentityError as error:
         fail(str(error), MISUSE)
-    storage_id = _mark(settings.mirror.directory, identity.group)
+    storage_id = _mark(Path(settings.mirror.directory), identity.group)
     if as_json:
         print_json({"directory": settings.mirror.directory, "storage_id": storage_id})
     else:
@@ -192,17 +192,22 @@ def _mark_if_empty(settings: "Config", group_id: str, shared_storage: bool) -> N
     """An empty storage path becomes the group's at once; one that holds anything is left to a person."""
     path = Path(settings.mirror.directory)
     try:
-        is_empty = not path.exists() or not any(path.iterdir())
+        path.mkdir(parents=True, exist_ok=True)
+        is_empty = not any(path.iterdir())
     except OSError as error:
         fail(f"{path}: {error.strerror}; mend it, then run `station storage init`")
     if is_empty and not shared_storage:
-        _mark(settings.mirror.directory, group_id)
+        _mark(path, group_id)
 
 
-def _mark(directory: str, group_id: str) -> str:
-    from station.storage import marker
+def _mark(directory: Path, group_id: str) -> str:
+    from station.storage.errors import StorageError
+    from station.storage.layout import Layout
+    from station.storage.marker import init_storage
 
     try:
-        return str(marker.initialise(Path(directory), group_id))
+        return init_storage(Layout(directory), group_id).storage_id
+    except StorageError as error:
+        fail(f"{directory}: {error}")
     except OSError as error:
         fail(f"{directory}: {error.strerror or error}")

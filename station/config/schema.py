@@ -121,6 +121,7 @@ Destinations = Annotated[
 Port = Annotated[int, Field(ge=PORT_MIN, le=PORT_MAX)]
 Directory = Annotated[str, AfterValidator(_absolute)]
 File = Annotated[str, AfterValidator(_absolute_or_empty)]
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, strict=False)]
 
 
@@ -189,15 +190,19 @@ class AdminSettings(Section):
 
 
 class Limits(Section):
-    """`[limits]`: what one worker process lets clients use."""
+    """`[limits]`: what one worker process lets clients use. The names and defaults are those of the workers' table."""
 
-    connections: Annotated[int, Field(ge=16, le=1_000_000)] = Field(
-        default=8192,
-        description="connections of one worker; more wait in the kernel's queue; each costs 2–30 KiB",
+    connections: Count = Field(
+        default=4096, description="connections of one worker, cut to what its descriptors allow"
     )
-    connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=512, description="connections of one client address; balancers are exempt"
+    waiting: Count = Field(
+        default=1000,
+        description="connections beyond those that are accepted to wait; more stay in the kernel's queue",
     )
+    per_address: Count = Field(
+        default=1024, description="connections of one client address; balancers have no such cap"
+    )
+    requests: Count = Field(default=100_000, description="requests on one connection")
     head_s: Seconds = Field(
         default=10.0, description="seconds until a request head must be complete"
     )
@@ -205,7 +210,14 @@ class Limits(Section):
         default=10.0, description="seconds until a TLS handshake must be complete"
     )
     idle_s: Seconds = Field(
-        default=75.0, description="seconds a connection may stay without a request"
+        default=60.0, description="seconds a connection may stay without a request"
+    )
+    rate_bytes: Count = Field(
+        default=1024, description="bytes per second below which a reader is ended …"
+    )
+    rate_s: Seconds = Field(default=60.0, description="… when it is that slow for so many seconds")
+    drain_s: Seconds = Field(
+        default=20.0, description="seconds that running downloads get when a worker stops"
     )
 
 

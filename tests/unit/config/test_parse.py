@@ -1,9 +1,12 @@
 """Every problem of a station.toml is told at once, with its key and what to write instead."""
 
+from dataclasses import asdict
+
 import pytest
 
 from station.config.parse import ConfigError, Problem, advice, parse_config
 from station.config.schema import SECTIONS, Config, setting_keys
+from station.serve import limits as serve_limits
 
 SMALLEST = """
 name = "StationA"
@@ -190,6 +193,12 @@ def test_text_that_is_not_toml_is_one_problem_with_its_place() -> None:
 def test_a_proxy_that_nobody_may_use_is_allowed_and_advised_against() -> None:
     assert advice(parse_config(SMALLEST))[0].startswith("proxy.hosts is empty")
     assert advice(parse_config(smallest(more='[proxy]\nhosts = ["10.0.0.0/8"]'))) == []
+
+
+def test_limits_have_the_names_and_the_defaults_of_the_workers_own_table() -> None:
+    ours = parse_config(SMALLEST).limits.model_dump()
+    theirs = asdict(serve_limits.Limits.from_settings(ours))
+    assert theirs == asdict(serve_limits.Limits())
 
 
 def test_a_configuration_cannot_be_changed() -> None:

@@ -11,8 +11,7 @@ from station.control.storage_watch import StoredSource
 from station.model.identity import Revision
 from station.model.report import SourceReport
 
-RETRIES_MAX = 3
-RETRY_AFTER_S = 300.0
+# Peers are near and the group waits for us; a peer that keeps failing is asked once a minute.
 COPY_RETRY_AFTER_S = 2.0
 COPY_RETRY_AFTER_MAX_S = 60.0
 
@@ -61,7 +60,7 @@ def choose_work(
         pause = min(COPY_RETRY_AFTER_S * 2**attempts.failures, COPY_RETRY_AFTER_MAX_S)
         if wall >= attempts.failed_at + pause:
             return CopyFromPeers(source, copy)
-    why = _reason_to_ask(stored, own, peers, attempts, wall) if is_on_duty else ""
+    why = _reason_to_ask(stored, own, peers, attempts) if is_on_duty else ""
     return AskUpstream(source, why) if why else None
 
 
@@ -91,7 +90,6 @@ def _reason_to_ask(
     own: SourceReport,
     peers: Mapping[str, SourceReport],
     attempts: Attempts,
-    wall: float,
 ) -> str:
     reports = [own, *peers.values()]
     checked_at = max(report.checked_at for report in reports)
@@ -101,8 +99,7 @@ def _reason_to_ask(
     if attempts.is_due:
         return "scheduled"
     if attempts.failures:
-        may_retry = attempts.failures <= RETRIES_MAX
-        return "retry" if may_retry and wall >= attempts.failed_at + RETRY_AFTER_S else ""
+        return ""  # the schedule tries again
     if not has_complete_live(stored) and not any(peer.complete for peer in peers.values()):
         return "new on the mirror list"
     return ""

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from station.control.storage_watch import StoredSource
 from station.control.sync_plan import AskUpstream, Attempts, Work, choose_work
+from station.model.identity import Revision
 from station.model.mirror_list import MirrorListEntry
 from station.model.records import SourceRecord
 from station.model.report import SourceReport
@@ -31,10 +32,17 @@ class _Desk:
     attempts: Attempts = field(default_factory=Attempts)
     queued: Work | None = None
     is_running: bool = False
+    look_began: float = 0.0  # boot clock
+    look: tuple[Revision, float] | None = (
+        None  # what upstream showed us last, and when that look began
+    )
 
 
 class SyncDesk:
-    """Decides by `choose_work`, acts by child processes, reports by SourceReport."""
+    """Decides by `choose_work`, acts by child processes, reports by SourceReport.
+
+    `on_end(source, is_good, is_retriable)` tells the schedule; `on_stored`: something new lies on the storage.
+    """
 
     def __init__(
         self,
@@ -45,6 +53,7 @@ class SyncDesk:
         make_job: Callable[[Work, SourceRecord], dict[str, Any]],
         on_change: Callable[[], None],
         on_stored: Callable[[], None],
+        on_end: Callable[[str, bool, bool], None],
     ) -> None:
         self._launcher = launcher
         self._clock = clock
@@ -52,12 +61,17 @@ class SyncDesk:
         self._make_job = make_job
         self._on_change = on_change
         self._on_stored = on_stored
+        self._on_end = on_end
         self._desks: dict[str, _Desk] = {}
         self._listed: Mapping[str, MirrorListEntry] = {}
 
     def report(self, source: str) -> SourceReport:
         """What this station does and knows about `source`, without what lies on the storage."""
         return self._desks[source].report if source in self._desks else SourceReport()
+
+    def last_look(self, source: str) -> tuple[Revision, float] | None:
+        """What upstream showed us last, verified, and the boot time at which that look began."""
+        return self._desks[source].look if source in self._desks else None
 
     def request(self, source: str) -> None:
         """An operator wants `source` synced now; whoever is on duty sees it."""
@@ -118,6 +132,7 @@ class SyncDesk:
         desk.queued = None
         why = work.why if isinstance(work, AskUpstream) else "copy from peers"
         line("info", "sync.started", source=source, why=why)
+        desk.look_began = self._clock.boot()
         self._change(source, activity="syncing", bytes_done=0, bytes_total=0)
         job = self._make_job(work, self._listed[source].source)
         end: dict[str, Any] = {"event": "failed", "code": "died", "detail": "the sync child died"}
@@ -126,17 +141,16 @@ class SyncDesk:
                 if event["event"] in ("staged", "unchanged", "failed"):
                     end = event
                 else:
-                    self._follow(source, event)
+                    self._follow(source, work, event)
         finally:
             desk.is_running = False
             self._ended(source, work, end)
 
-    def _follow(self, source: str, event: dict[str, Any]) -> None:
+    def _follow(self, source: str, work: Work, event: dict[str, Any]) -> None:
         if event["event"] == "progress":
             self._change(source, bytes_done=event["bytes"], bytes_total=event["bytes_total"])
         elif event["event"] == "metadata":
-            self._change(source, upstream=event["revision"])
-            self._on_stored()
+            self._saw(source, work, event["revision"])
 
     def _ended(self, source: str, work: Work, end: dict[str, Any]) -> None:
         desk = self._desk(source)
@@ -144,16 +158,22 @@ class SyncDesk:
         if end["event"] == "failed":
             text = f"{end['code']}: {end['detail']}"
             line("warning", "sync.failed", source=source, error=text)
-            failures = desk.attempts.failures + 1
-            if not end.get("retriable", True) and isinstance(work, AskUpstream):
-                failures = max(failures, 99)  # the next scheduled or requested run tries again
-            desk.attempts = Attempts(failures, wall)
+            desk.attempts = Attempts(desk.attempts.failures + 1, wall)
             self._change(source, activity="", error=text)
+            self._on_end(source, False, bool(end.get("retriable", True)))
             return
         line("info", f"sync.{end['event']}", source=source, revision=end["revision"])
         desk.attempts = Attempts()
         checked = {"checked_at": wall} if isinstance(work, AskUpstream) else {}
-        self._change(source, activity="", error="", upstream=end["revision"], **checked)
+        self._change(source, activity="", error="", **checked)
+        self._on_end(source, True, False)
+        self._saw(source, work, end["revision"])
+
+    def _saw(self, source: str, work: Work, revision: str) -> None:
+        desk = self._desk(source)
+        if isinstance(work, AskUpstream):
+            desk.look = (Revision(revision), desk.look_began)
+            self._change(source, upstream=revision)
         self._on_stored()
 
     def _desk(self, source: str) -> _Desk:

@@ -15,6 +15,7 @@ class SourceReport:
     greatest: int = 0  # greatest publication number its storage or registry ever saw
     revisions: dict[Revision, int] = field(default_factory=dict)  # with a manifest there → order
     complete: frozenset[Revision] = frozenset()  # every byte there
+    candidate: str = ""  # revision that its barrier prepares
     activity: str = ""  # "", queued, syncing
     bytes_done: int = 0
     bytes_total: int = 0

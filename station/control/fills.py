@@ -1,0 +1,159 @@
+"""Missing files that clients wait for: one fetch for all who want it, in one long-lived sync child.
+
+A worker says which path of which revision it lacks; the child looks up the manifest, fetches from the peers by
+hash, then from upstream, into a growing file that the workers send from.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from station.control.feed import Worker
+from station.runtime.lines import line
+from station.runtime.tasks import Tasks
+from station.sync.launcher import Child, Launcher
+
+Key = tuple[str, str, str]  # source, revision, path
+
+# Different files under way at once; more wait in the workers, whose clients wait with them.
+FILLS_MAX = 64
+FILL_DEADLINE_S = 600.0
+IDLE_CHILD_S = 30.0
+
+
+@dataclass(slots=True)
+class Fill:
+    """One file under way, and who waits for it: (worker, its id for the want)."""
+
+    key: Key
+    waiting: set[tuple[Worker, int]] = field(default_factory=set)
+    state: dict[str, Any] = field(default_factory=dict)
+    timer: asyncio.TimerHandle | None = None
+
+
+class FillDesk:
+    """`make_job(source, revision, path)` gives the order for the child, or None: no such source here."""
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        tasks: Tasks,
+        *,
+        make_job: Callable[[Key], dict[str, Any] | None],
+    ) -> None:
+        self.filled = 0
+        self.failed = 0
+        self._launcher = launcher
+        self._tasks = tasks
+        self._make_job = make_job
+        self._fills: dict[Key, Fill] = {}
+        self._child: Child | None = None
+        self._opening = asyncio.Lock()
+        self._idle_timer: asyncio.TimerHandle | None = None
+
+    def want(self, worker: Worker, want: dict[str, Any]) -> None:
+        """A worker lacks a file. It hears of every change of the fill's state."""
+        key = (str(want["source"]), str(want["revision"] or ""), str(want["path"]))
+        fill = self._fills.get(key)
+        if fill is None:
+            job = self._make_job(key) if len(self._fills) < FILLS_MAX else None
+            if job is None:
+                worker.send(_message(int(want["id"]), key, {"done": False, "error": "unknown"}))
+                return
+            fill = self._fills[key] = Fill(key)
+            loop = asyncio.get_running_loop()
+            fill.timer = loop.call_later(FILL_DEADLINE_S, self._end, key, "no answer in time")
+            self._tasks.start(self._order(key, job), name=f"fill {key[0]} {key[2]}")
+        fill.waiting.add((worker, int(want["id"])))
+        if fill.state:
+            worker.send(_message(int(want["id"]), key, fill.state))
+
+    def gone(self, worker: Worker) -> None:
+        """A worker left; its clients with it. What is under way goes on: others will ask for it."""
+        for fill in self._fills.values():
+            fill.waiting = {entry for entry in fill.waiting if entry[0] is not worker}
+
+    async def close(self) -> None:
+        """End the child."""
+        if self._child is not None:
+            await self._child.close()
+
+    async def _order(self, key: Key, job: dict[str, Any]) -> None:
+        try:
+            child = await self._open_child()
+            await child.send(job)
+        except OSError as error:
+            self._end(key, f"no sync child: {error}")
+
+    async def _open_child(self) -> Child:
+        async with self._opening:
+            if self._idle_timer is not None:
+                self._idle_timer.cancel()
+                self._idle_timer = None
+            if self._child is None:
+                self._child = await self._launcher.open()
+                self._tasks.start(self._follow(self._child), name="fills")
+            return self._child
+
+    async def _follow(self, child: Child) -> None:
+        async for event in child.events():
+            self._take(event)
+        if self._child is child:
+            self._child = None
+        line("debug", "fills.child_ended")
+        await child.close()
+        for key in list(self._fills):
+            self._end(key, "the sync child ended")
+
+    def _take(self, event: dict[str, Any]) -> None:
+        key = (
+            str(event.get("source", "")),
+            str(event.get("revision", "")),
+            str(event.get("path", "")),
+        )
+        fill = self._fills.get(key)
+        if fill is None:
+            return
+        if event["event"] == "growing":
+            facts = {name: event[name] for name in ("sha256", "size", "mtime", "file")}
+            fill.state = {**facts, "done": False, "error": ""}
+            self._tell(fill)
+        elif event["event"] == "filled":
+            facts = {name: event[name] for name in ("sha256", "size", "mtime")}
+            fill.state = {**facts, "file": "", "done": True, "error": ""}
+            self.filled += 1
+            self._finish(fill)
+        elif event["event"] == "failed":
+            self._end(key, f"{event['code']}: {event['detail']}")
+
+    def _end(self, key: Key, error: str) -> None:
+        fill = self._fills.get(key)
+        if fill is not None:
+            line("warning", "fill.failed", source=key[0], path=key[2], error=error)
+            fill.state = {**fill.state, "done": False, "error": error}
+            self.failed += 1
+            self._finish(fill)
+
+    def _finish(self, fill: Fill) -> None:
+        self._tell(fill)
+        if fill.timer is not None:
+            fill.timer.cancel()
+        del self._fills[fill.key]
+        if not self._fills and self._child is not None:
+            loop = asyncio.get_running_loop()
+            self._idle_timer = loop.call_later(IDLE_CHILD_S, self._dismiss)
+
+    def _dismiss(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            self._tasks.start(child.close(), name="end the idle fill child")
+
+    def _tell(self, fill: Fill) -> None:
+        for worker, number in fill.waiting:
+            worker.send(_message(number, fill.key, fill.state))
+
+
+def _message(number: int, key: Key, state: dict[str, Any]) -> dict[str, Any]:
+    source, revision, path = key
+    return {"fill": {"id": number, "source": source, "path": path, "revision": revision, **state}}

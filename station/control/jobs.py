@@ -1,0 +1,64 @@
+"""The orders that sync children get: what to fetch, from which peers, with which keys."""
+
+from pathlib import Path
+from typing import Any
+
+from station.config.schema import Config
+from station.control.fills import Key
+from station.control.station import Station
+from station.control.storage_watch import StoredSource
+from station.control.sync_plan import CopyFromPeers, Work
+from station.model.records import SourceRecord
+
+
+class JobMaker:
+    """Makes orders from what the station knows at the moment."""
+
+    def __init__(self, config: Config, station: Station) -> None:
+        self._config = config
+        self._station = station
+
+    def sync_job(self, work: Work, source: SourceRecord) -> dict[str, Any]:
+        """A whole run: from upstream, or of one revision from the peers that have it."""
+        stored = self._station.storage.view.sources.get(source.id, StoredSource())
+        live = stored.greatest
+        job = self._base(source)
+        if isinstance(work, CopyFromPeers):
+            return {**job, "kind": "copy", "revision": str(work.revision)}
+        return {
+            **job,
+            "kind": "sync",
+            "live": str(live.revision) if live else None,
+            "order": live.order if live else 0,
+        }
+
+    def fill_job(self, key: Key) -> dict[str, Any] | None:
+        """One file of one revision; None for a source that nobody knows."""
+        source, revision, path = key
+        record = self._station.records().sources.get(source)
+        if record is None:
+            return None
+        return {**self._base(record), "kind": "fill", "revision": revision, "path": path}
+
+    def _base(self, source: SourceRecord) -> dict[str, Any]:
+        pki = Path(self._config.state_directory) / "pki"
+        return {
+            "source": source.model_dump(mode="json"),
+            "storage": self._config.mirror.directory,
+            "station": self._config.name,
+            "state": self._config.state_directory,
+            "peers": self._peers(),
+            "peer_tls": {
+                "cert": str(pki / "peer.pem"),
+                "key": str(pki / "peer.key"),
+                "ca": str(pki / "peers-ca.pem"),
+            },
+        }
+
+    def _peers(self) -> list[dict[str, str]]:
+        stations = self._station.records().stations
+        return [
+            {"name": name, "url": f"https://{stations[name].address}:{stations[name].peer_port}"}
+            for name, (is_present, _) in self._station.peers().items()
+            if is_present and name in stations
+        ]

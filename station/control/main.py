@@ -1,0 +1,197 @@
+"""`python -m station.control.main`: the control process. Composition only; each part has its own module.
+
+Order: registry from the ledger (the storage child starts beside it; nothing waits for it) → first exchange with the
+members → snapshot to the workers → schedule → ready.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from station.config.schema import Config
+from station.control.admin_mirrors import mirror_routes
+from station.control.admin_records import record_routes
+from station.control.feed import Feed
+from station.control.fills import FillDesk
+from station.control.flips import Flips
+from station.control.http_server import HttpServer
+from station.control.jobs import JobMaker
+from station.control.peer_routes import relayed_routes
+from station.control.station import Station
+from station.control.storage_watch import StorageWatch
+from station.control.syncs import SyncDesk
+from station.model.identity import SourceId
+from station.model.publication import Publication
+from station.model.records import Kind, PublicationRecord
+from station.model.states import StorageState
+from station.peering.changes import Change
+from station.peering.desk import JoinDesk
+from station.peering.identity import GroupIdentity
+from station.peering.pki import Pki
+from station.peering.registry import Registry
+from station.runtime.clock import Clock, system_clock
+from station.runtime.leash import READY, STORAGE_ANSWERS, STORAGE_STALLED, Leash
+from station.runtime.lines import line
+from station.runtime.logs import configure_logs
+from station.runtime.tasks import Tasks
+from station.storage.client import StorageChild, StorageError
+from station.storage.ledger import Ledger
+from station.sync.launcher import Launcher
+from station.sync.schedule import Schedule
+
+log = structlog.get_logger()
+
+# The product's recurring job; each group asks its upstreams once, whichever station has the duty.
+SYNC_EVERY_S = 6 * 3600.0
+
+
+class Control:
+    """All parts of the control process."""
+
+    def __init__(self, config: Config, descriptors: dict[str, int], clock: Clock) -> None:
+        self._config = config
+        self._descriptors = descriptors
+        self._clock = clock
+        self._stop = asyncio.Event()
+        self._tasks = Tasks()
+        self._leash = Leash.from_environment(self._stop.set, self._drain)
+
+    async def run(self) -> None:
+        """Until the supervisor says stop."""
+        config, state = self._config, Path(self._config.state_directory)
+        identity = GroupIdentity.load(state)
+        self._open_registry(identity, state)
+        child = StorageChild(Path(config.mirror.directory), identity.group, config.name, state)
+        storage = StorageWatch(child, self._storage_changed)
+        pki = Pki(state)
+        self._station = station = Station(
+            config, self._clock, self._registry, storage, ca_pem=pki.ca_pem()
+        )
+        self._assemble(station, storage)
+        loop = asyncio.get_running_loop()
+        if self._leash:
+            self._leash.attach(loop)
+        self._registry.subscribe(station.ask_for_turn)
+        self._tasks.start(self._registry.run(), name="registry")
+        self._tasks.start(storage.watch(), name="storage watch")
+        servers = await self._serve(station)
+        await station.catch_up()
+        self._schedule.start()
+        self._tasks.start(station.turn_for_ever(), name="turns")
+        if self._leash:
+            self._leash.report(READY)
+        log.info("control.ready", station=config.name, group=identity.group)
+        await self._stop.wait()
+        self._schedule.close()
+        for server in servers:
+            await server.close()
+        await self._fills.close()
+        await self._tasks.close()
+        await self._registry.close()
+        await child.close()
+        log.info("control.stopped")
+
+    def _open_registry(self, identity: GroupIdentity, state: Path) -> None:
+        self._registry = Registry.open(
+            identity, self._config, Ledger(state / "ledger.sqlite"), self._clock
+        )
+
+    def _assemble(self, station: Station, storage: StorageWatch) -> None:
+        launcher, tasks = Launcher(), self._tasks
+        jobs = JobMaker(self._config, station)
+        self._schedule = Schedule(self._due)
+        syncs = SyncDesk(
+            launcher,
+            self._clock,
+            tasks,
+            make_job=jobs.sync_job,
+            on_change=station.ask_for_turn,
+            on_stored=storage.look_again,
+            on_end=self._sync_ended,
+        )
+        self._fills = FillDesk(launcher, tasks, make_job=jobs.fill_job)
+        flips = Flips(tasks, write=self._write_publication, link=self._link, station=station.name)
+        feed = Feed(
+            self._clock,
+            on_want=self._fills.want,
+            on_pause=station.catch_up,
+            on_gone=self._fills.gone,
+        )
+        station.assemble(syncs, flips, feed)
+
+    async def _serve(self, station: Station) -> list[HttpServer]:
+        pki = Pki(Path(self._config.state_directory))
+        desk = JoinDesk(station.name, self._registry, pki.authority)
+        admin = [*record_routes(station), *mirror_routes(station, desk, pki)]
+        await station.feed.serve(self._socket("feed"), self._tasks)
+        servers = [
+            (HttpServer(relayed_routes(station, desk), is_relayed=True), "relay"),
+            (HttpServer(admin, is_relayed=False), "admin"),
+        ]
+        for server, name in servers:
+            await server.serve(self._socket(name))
+        return [server for server, _ in servers]
+
+    def _socket(self, name: str) -> socket.socket:
+        sock = socket.socket(fileno=os.dup(self._descriptors[name]))
+        sock.setblocking(False)
+        return sock
+
+    # What the parts call back.
+
+    async def _write_publication(self, source: str, record: PublicationRecord) -> None:
+        await self._registry.write([Change.put(Kind.PUBLICATION, source, record)])
+        self._station.ask_for_turn()
+
+    async def _link(self, source: str, publication: Publication) -> None:
+        try:
+            await self._station.storage.publish(source, publication)
+        except StorageError as error:
+            line("warning", "link.failed", source=source, code=error.code, detail=error.detail)
+
+    def _storage_changed(self) -> None:
+        if self._leash:
+            stalled = self._station.storage.view.state is StorageState.STALLED
+            self._leash.report(STORAGE_STALLED if stalled else STORAGE_ANSWERS)
+        self._schedule_listed()
+        self._station.ask_for_turn()
+
+    def _schedule_listed(self) -> None:
+        listed = {SourceId(source) for source in self._station.mirror_list()}
+        for source in listed:
+            self._schedule.set(source, SYNC_EVERY_S)
+        for source in self._schedule.sources() - listed:
+            self._schedule.remove(source)
+
+    def _due(self, source: SourceId) -> None:
+        self._station.syncs.due(source)
+        self._station.ask_for_turn()
+
+    def _sync_ended(self, source: str, is_good: bool, is_retriable: bool) -> None:
+        if is_good:
+            self._schedule.succeeded(SourceId(source))
+        else:
+            self._schedule.failed(SourceId(source), retriable=is_retriable)
+
+    def _drain(self) -> None:
+        self._station.is_draining = True
+        self._station.turn()
+
+
+def main() -> None:
+    """Run control with the settings the supervisor gave."""
+    settings: dict[str, Any] = json.loads(os.environ["STATION_SETTINGS"])
+    configure_logs("control")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's business
+    config = Config.model_validate(settings["config"], strict=False)
+    asyncio.run(Control(config, settings["descriptors"], system_clock()).run())
+
+
+if __name__ == "__main__":
+    main()

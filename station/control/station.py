@@ -1,0 +1,326 @@
+"""This station: what control owns, and the one turn that brings all of it in line.
+
+Whatever changes (a record, a peer's report, the storage, a sync) asks for a turn; turns are coalesced, and one comes
+each second anyway. A turn only decides; what takes time runs in tasks of its own.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from station import __version__
+from station.config.schema import Config
+from station.control.changes import Records
+from station.control.feed import Feed, Worker
+from station.control.flips import Flips, other_member, own_member, source_state
+from station.control.snapshot import OwnFacts, build_snapshot
+from station.control.storage_watch import StorageWatch, StoredSource
+from station.control.syncs import SyncDesk
+from station.model.mirror_list import MirrorListEntry, derive_mirror_list
+from station.model.now import Now
+from station.model.report import SourceReport, StationReport
+from station.model.states import StorageState
+from station.peering.changes import Change
+from station.peering.registry import Registry
+from station.publish.view import SourceState, View
+from station.runtime.clock import Clock
+
+TURN_EVERY_S = 1.0
+# At most so long after a change: many changes in one packet are one turn.
+COALESCE_S = 0.005
+
+
+class Station:
+    """Control's own picture, and its ways to change it. The parts are given; `main` puts them together."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        registry: Registry,
+        storage: StorageWatch,
+        *,
+        ca_pem: str,
+    ) -> None:
+        self.name = config.name
+        self.storage = storage
+        self.registry = registry
+        self.is_draining = False
+        self._config = config
+        self._clock = clock
+        self._ca_pem = ca_pem
+        self._turn_asked: asyncio.TimerHandle | None = None
+        self._flip_timer: asyncio.TimerHandle | None = None
+        self._has_exchanged = False
+        self.syncs: SyncDesk
+        self.flips: Flips
+        self.feed: Feed
+
+    def assemble(self, syncs: SyncDesk, flips: Flips, feed: Feed) -> None:
+        """The parts that call back into this object."""
+        self.syncs, self.flips, self.feed = syncs, flips, feed
+
+    # The picture.
+
+    def records(self) -> Records:
+        """The registry as it is now."""
+        registry = self.registry
+        return Records(
+            registry.group(),
+            registry.stations(),
+            registry.sources(),
+            registry.profiles(),
+            registry.instances(),
+            registry.references(),
+            registry.publications(),
+        )
+
+    def mirror_list(self) -> dict[str, MirrorListEntry]:
+        """What this group mirrors, and why."""
+        records = self.records()
+        return derive_mirror_list(
+            records.sources, records.profiles, records.instances, records.references.values()
+        )
+
+    def peers(self) -> dict[str, tuple[bool, StationReport]]:
+        """The other stations that ever reported: whether present, and the last report."""
+        return {
+            name: (status.is_present, _report(status.payload))
+            for name, status in self.registry.statuses().items()
+            if name != self.name
+        }
+
+    def reports_of_our_storage(self) -> dict[str, list[SourceReport]]:
+        """By source: what the stations on our storage say, this one first."""
+        own = self.report()
+        sharing = [own] + [
+            report
+            for is_present, report in self.peers().values()
+            if is_present and report.storage_id and report.storage_id == own.storage_id
+        ]
+        sources = {source for report in sharing for source in report.sources}
+        return {s: [r.sources[s] for r in sharing if s in r.sources] for s in sources}
+
+    def report(self) -> StationReport:
+        """What this station says of itself."""
+        is_ready, reason = self.readiness()
+        storage = self.storage.view
+        known = set(self.mirror_list()) | set(storage.sources)
+        return StationReport(
+            is_ready=is_ready,
+            is_draining=self.is_draining,
+            reason=reason,
+            storage_id=storage.storage_id,
+            storage_state=storage.state.value,
+            capacity=storage.capacity,
+            free=storage.free,
+            version=__version__,
+            sources={source: self._source_report(source) for source in sorted(known)},
+        )
+
+    def readiness(self) -> tuple[bool, str]:
+        """Whether a balancer may send clients, and why not."""
+        storage = self.storage.view
+        if self.is_draining:
+            return False, "draining"
+        if not self._has_exchanged:
+            return False, "asking the other stations what is true now"
+        if storage.state in (StorageState.STALLED, StorageState.FOREIGN, StorageState.DENIED):
+            return False, f"storage {storage.state.value}: {storage.detail}"
+        if self.registry.group() is None:
+            return False, "no word from the group yet"
+        return True, ""
+
+    def alarms(self) -> list[str]:
+        """What an operator should know now."""
+        return [f"{a.code} {a.subject}: {a.detail}" for a in self.flips.barrier.alarms]
+
+    def warnings(self) -> list[str]:
+        """Where the configuration file and the group record differ, both values named."""
+        group, config = self.registry.group(), self._config
+        if group is None:
+            return []
+        pairs = [
+            ("compartment", config.compartment, group.compartment),
+            ("hostname", config.hostname, group.hostname),
+            ("proxy.port", config.proxy.port, group.ports.proxy),
+            ("mirror.port", config.mirror.port, group.ports.http),
+            ("mirror.sslport", config.mirror.sslport, group.ports.https),
+        ]
+        return [
+            f"{key}: the file says {ours}, the group {theirs}; the group's holds"
+            for key, ours, theirs in pairs
+            if ours != theirs
+        ]
+
+    def workers(self) -> frozenset[Worker]:
+        """The connected workers."""
+        return self.feed.workers
+
+    def now(self) -> Now:
+        """Both clocks."""
+        return Now(wall=self._clock.wall(), boot=self._clock.boot())
+
+    # The turn.
+
+    def ask_for_turn(self) -> None:
+        """Something changed."""
+        if self._turn_asked is None:
+            loop = asyncio.get_running_loop()
+            self._turn_asked = loop.call_later(COALESCE_S, self.turn)
+
+    def turn(self) -> None:
+        """Bring everything in line with what is known now."""
+        self._turn_asked = None
+        if self.registry.group() is None:
+            return
+        mirror_list, peers = self.mirror_list(), self.peers()
+        now = self.now()
+        self._step_barrier(peers, now)
+        self.syncs.consider(
+            mirror_list,
+            self.storage.view.sources,
+            lambda source: self._others(source, peers),
+            self.flips.barrier.has_duty,
+            may_write=self.storage.view.state is StorageState.READY and self._has_exchanged,
+        )
+        self._step_barrier(peers, now)
+        self.publish_snapshot(mirror_list, peers)
+        self.registry.set_status(self.report().to_wire())
+
+    def publish_snapshot(
+        self,
+        mirror_list: Mapping[str, MirrorListEntry],
+        peers: Mapping[str, tuple[bool, StationReport]],
+    ) -> None:
+        """Tell the workers."""
+        is_ready, reason = self.readiness()
+        config = self._config
+        own = OwnFacts(
+            self.name,
+            self._ca_pem,
+            config.proxy.hosts,
+            config.proxy.destinations,
+            is_ready,
+            reason,
+        )
+        shown = self.flips.shown(self._source_states())
+        records, storage = self.records(), self.storage.view
+        self.feed.publish(build_snapshot(own, records, mirror_list, storage, shown, peers))
+
+    async def turn_for_ever(self) -> None:
+        """One turn each second, whatever happens."""
+        while True:
+            self.turn()
+            await asyncio.sleep(TURN_EVERY_S)
+
+    async def catch_up(self) -> None:
+        """Ask every member what is true now; before the first snapshot, and after a pause."""
+        await self.registry.first_exchange()
+        self._has_exchanged = True
+        self.turn()
+
+    # Changes.
+
+    async def write(self, changes: Sequence[Change]) -> int:
+        """Durably change records; how many peers hold the change already."""
+        result = await self.registry.write(changes)
+        self.ask_for_turn()
+        return result.held_by
+
+    def request_sync(self, sources: Sequence[str]) -> float:
+        """An operator wants these synced now. Returns the wall time of the wish."""
+        for source in sources:
+            self.syncs.request(source)
+        self.turn()
+        return self._clock.wall()
+
+    async def manifest_path(self, source: str, revision: str) -> str:
+        """A copy of a manifest on the local disk, for a peer. The file may not exist."""
+        copies = Path(self._config.state_directory) / "manifests"
+        answer = await self.storage.call(
+            "copy_manifest", source=source, revision=revision, directory=str(copies)
+        )
+        return str(answer)
+
+    # Details.
+
+    def _step_barrier(self, peers: Mapping[str, tuple[bool, StationReport]], now: Now) -> None:
+        statuses, members = self.registry.statuses(), []
+        own = own_member(self.name, self.report())
+        for name in self.registry.stations():
+            if name == self.name:
+                members.append(own)
+            elif name in peers:
+                offset = self.registry.offset(name)
+                age = statuses[name].age_s
+                members.append(
+                    other_member(name, peers[name][1], age, offset[0] if offset else None)
+                )
+            else:
+                members.append(other_member(name, StationReport(), float("inf"), None))
+        view = View(self.name, tuple(members), self._source_states(), self._has_exchanged)
+        self.flips.step(view, now=now)
+        self._arm_flip(now)
+
+    def _arm_flip(self, now: Now) -> None:
+        if self._flip_timer is not None:
+            self._flip_timer.cancel()
+            self._flip_timer = None
+        deadline = self.flips.barrier.next_deadline()
+        if deadline is not None:
+            loop = asyncio.get_running_loop()
+            self._flip_timer = loop.call_later(max(deadline - now.boot, 0.0), self.turn)
+
+    def _source_states(self) -> dict[str, SourceState]:
+        records, storage = self.records(), self.storage.view
+        known = set(self.mirror_list()) | set(storage.sources)
+        return {
+            source: source_state(
+                source,
+                records.sources.get(source),
+                records.publications.get(source),
+                storage,
+                self._source_report(source),
+                self.syncs.last_look(source),
+            )
+            for source in sorted(known)
+        }
+
+    def _source_report(self, source: str) -> SourceReport:
+        stored = self.storage.view.sources.get(source, StoredSource())
+        record = self.registry.publications().get(source)
+        barrier = self.flips.barrier
+        greatest = stored.greatest
+        fields = {
+            "live": barrier.live(source),
+            "greatest": max(greatest.number if greatest else 0, record.number if record else 0),
+            "revisions": {r: facts.order for r, facts in stored.revisions.items()},
+            "complete": frozenset(r for r, f in stored.revisions.items() if f.is_complete),
+            "candidate": str(barrier.candidate(source) or ""),
+        }
+        return _with(self.syncs.report(source), fields)
+
+    def _others(
+        self, source: str, peers: Mapping[str, tuple[bool, StationReport]]
+    ) -> dict[str, SourceReport]:
+        """Present peers that know `source`."""
+        return {
+            name: report.sources[source]
+            for name, (is_present, report) in peers.items()
+            if is_present and source in report.sources
+        }
+
+
+def _with(report: SourceReport, fields: Mapping[str, Any]) -> SourceReport:
+    from dataclasses import replace
+
+    return replace(report, **fields)
+
+
+def _report(payload: Mapping[str, Any]) -> StationReport:
+    try:
+        return StationReport.from_wire(dict(payload))
+    except (ValueError, TypeError, KeyError):
+        return StationReport(reason="its report cannot be read here")

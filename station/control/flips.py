@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import assert_never
 
 from station.control.snapshot import Shown
-from station.control.storage_watch import StorageView
+from station.control.storage_view import StorageView
 from station.model.identity import Revision
 from station.model.now import Now
 from station.model.publication import Publication

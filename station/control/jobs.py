@@ -6,7 +6,7 @@ from typing import Any
 from station.config.schema import Config
 from station.control.fills import Key
 from station.control.station import Station
-from station.control.storage_watch import StoredSource
+from station.control.storage_view import StoredSource
 from station.control.sync_plan import CopyFromPeers, Work
 from station.model.records import SourceRecord
 

@@ -7,7 +7,7 @@ of them give the same answer about it, whoever ran the job.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from station.control.storage_watch import StoredSource
+from station.control.storage_view import StoredSource
 from station.model.mirror_list import MirrorListEntry
 from station.model.report import SourceReport
 from station.model.states import MirrorState

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from station.control.changes import Records
-from station.control.storage_watch import StorageView
+from station.control.storage_view import StorageView
 from station.model.identity import Revision
 from station.model.mirror_list import MirrorListEntry
 from station.model.publication import Publication

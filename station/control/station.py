@@ -15,7 +15,8 @@ from station.control.changes import Records
 from station.control.feed import Feed, Worker
 from station.control.flips import Flips, other_member, own_member, source_state
 from station.control.snapshot import OwnFacts, build_snapshot
-from station.control.storage_watch import StorageWatch, StoredSource
+from station.control.storage_view import StoredSource
+from station.control.storage_watch import StorageWatch
 from station.control.syncs import SyncDesk
 from station.model.mirror_list import MirrorListEntry, derive_mirror_list
 from station.model.now import Now

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from station.control.changes import Records
-from station.control.storage_watch import StorageView
+from station.control.storage_view import StorageView
 from station.model.report import StationReport
 from station.model.states import HealthState, MirrorState, OverallState, StorageState
 

@@ -6,10 +6,9 @@ supervisor is told, and everything that does not need the storage goes on.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
-from station.model.identity import InvalidName, Revision
+from station.control.storage_view import StorageView, stored_source
 from station.model.publication import Publication
 from station.model.states import StorageState
 from station.runtime.lines import line
@@ -21,41 +20,6 @@ PROBE_DEADLINE_S = 3.0  # a slow NFS server answers within; a hung one never doe
 INVENTORY_EVERY_S = 2.0
 INVENTORY_DEADLINE_S = 30.0
 WRITE_DEADLINE_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRevision:
-    """A revision with a manifest on the storage."""
-
-    is_complete: bool
-    packages: int
-    size: int  # bytes of all its files
-    order: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSource:
-    """What the storage holds of one source."""
-
-    live: tuple[Publication, ...] = ()  # every publication ever linked and not collected, ascending
-    revisions: dict[Revision, StoredRevision] = field(default_factory=dict)
-
-    @property
-    def greatest(self) -> Publication | None:
-        """The publication that is live by the storage's own testimony."""
-        return self.live[-1] if self.live else None
-
-
-@dataclass(frozen=True, slots=True)
-class StorageView:
-    """The last answers of the storage child."""
-
-    state: StorageState = StorageState.STALLED
-    detail: str = "not asked yet"
-    storage_id: str = ""
-    capacity: int = 0
-    free: int = 0
-    sources: dict[str, StoredSource] = field(default_factory=dict)
 
 
 class StorageWatch:
@@ -103,7 +67,7 @@ class StorageWatch:
         except StorageError as error:
             line("warning", "storage.inventory_failed", code=error.code, detail=error.detail)
             return
-        sources = {source: _stored_source(wire) for source, wire in found.items()}
+        sources = {source: stored_source(wire) for source, wire in found.items()}
         if sources != self.view.sources:
             self._set(sources=sources)
 
@@ -155,19 +119,3 @@ class StorageWatch:
         fields = {name: getattr(self.view, name) for name in StorageView.__dataclass_fields__}
         self.view = StorageView(**(fields | changes))
         self._on_change()
-
-
-def _stored_source(wire: dict[str, Any]) -> StoredSource:
-    live = []
-    for name in wire["live"]:
-        try:
-            live.append(Publication.parse(name))
-        except InvalidName as error:
-            line("warning", "storage.stray_publication", name=name, error=str(error))
-    revisions = {
-        Revision(revision): StoredRevision(
-            bool(facts["complete"]), int(facts["packages"]), int(facts["size"]), int(facts["order"])
-        )
-        for revision, facts in wire["revisions"].items()
-    }
-    return StoredSource(tuple(sorted(live)), revisions)

@@ -7,7 +7,7 @@ byte is named by its hash.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from station.control.storage_watch import StoredSource
+from station.control.storage_view import StoredSource
 from station.model.identity import Revision
 from station.model.report import SourceReport
 

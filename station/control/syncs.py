@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from station.control.storage_watch import StoredSource
+from station.control.storage_view import StoredSource
 from station.control.sync_plan import AskUpstream, Attempts, Work, choose_work
 from station.model.identity import Revision
 from station.model.mirror_list import MirrorListEntry

@@ -1,0 +1,80 @@
+from station.control.storage_view import StoredRevision, StoredSource
+from station.control.sync_plan import AskUpstream, Attempts, CopyFromPeers, Work, choose_work
+from station.model.identity import Revision
+from station.model.publication import Publication
+from station.model.report import SourceReport
+
+R1, R2 = Revision("1" * 64), Revision("2" * 64)
+NOTHING, SILENT, NO_ATTEMPTS = StoredSource(), SourceReport(), Attempts()
+WHOLE = StoredSource((Publication(1, 10, R1),), {R1: StoredRevision(True, 5, 500, 10)})
+PARTIAL = StoredSource((Publication(1, 10, R1),), {R1: StoredRevision(False, 5, 500, 10)})
+PEER_HAS_R1 = {"B": SourceReport(revisions={R1: 10}, complete=frozenset({R1}))}
+PEER_HAS_R2 = {"B": SourceReport(revisions={R2: 20}, complete=frozenset({R2}))}
+
+
+def choose(
+    stored: StoredSource = NOTHING,
+    own: SourceReport = SILENT,
+    peers: dict[str, SourceReport] | None = None,
+    attempts: Attempts = NO_ATTEMPTS,
+    *,
+    is_on_duty: bool = True,
+    wall: float = 1000.0,
+) -> Work | None:
+    return choose_work("base", stored, own, peers or {}, attempts, is_on_duty=is_on_duty, wall=wall)
+
+
+def test_station_on_duty_asks_upstream_at_once_for_a_new_source() -> None:
+    assert choose() == AskUpstream("base", "new on the mirror list")
+
+
+def test_station_without_duty_never_asks_upstream() -> None:
+    assert choose(is_on_duty=False) is None
+    assert choose(is_on_duty=False, attempts=Attempts(is_due=True)) is None
+
+
+def test_what_a_peer_has_complete_is_copied_not_fetched_from_upstream() -> None:
+    assert choose(peers=PEER_HAS_R1) == CopyFromPeers("base", R1)
+    assert choose(peers=PEER_HAS_R1, is_on_duty=False) == CopyFromPeers("base", R1)
+
+
+def test_newer_revision_of_a_peer_is_copied() -> None:
+    assert choose(WHOLE, peers=PEER_HAS_R2) == CopyFromPeers("base", R2)
+
+
+def test_older_revision_of_a_peer_is_not_copied() -> None:
+    newer = StoredSource((Publication(2, 30, R1),), {R1: StoredRevision(True, 5, 500, 30)})
+    assert choose(newer, peers=PEER_HAS_R2) is None
+
+
+def test_older_revision_that_is_live_elsewhere_is_copied() -> None:
+    newer = StoredSource((Publication(2, 30, R1),), {R1: StoredRevision(True, 5, 500, 30)})
+    peer = SourceReport(Publication(3, 20, R2), revisions={R2: 20}, complete=frozenset({R2}))
+    assert choose(newer, peers={"B": peer}) == CopyFromPeers("base", R2)
+
+
+def test_complete_source_is_left_alone_until_the_schedule_or_somebody_asks() -> None:
+    assert choose(WHOLE) is None
+    assert choose(WHOLE, attempts=Attempts(is_due=True)) == AskUpstream("base", "scheduled")
+    assert choose(WHOLE, SourceReport(requested_at=999.0)) == AskUpstream("base", "requested")
+
+
+def test_wish_made_on_another_station_is_heard_by_the_one_on_duty() -> None:
+    peers = {"B": SourceReport(requested_at=999.0)}
+    assert choose(WHOLE, peers=peers) == AskUpstream("base", "requested")
+    assert choose(WHOLE, SourceReport(checked_at=999.5), peers) is None
+
+
+def test_interrupted_first_sync_is_taken_up_again() -> None:
+    assert choose(PARTIAL) == AskUpstream("base", "new on the mirror list")
+
+
+def test_failed_run_waits_for_the_schedule() -> None:
+    assert choose(attempts=Attempts(1, 999.0)) is None
+    assert choose(attempts=Attempts(1, 999.0, is_due=True)) == AskUpstream("base", "scheduled")
+
+
+def test_failed_copy_is_tried_again_after_a_growing_pause() -> None:
+    assert choose(peers=PEER_HAS_R1, attempts=Attempts(1, 998.0)) is None
+    assert choose(peers=PEER_HAS_R1, attempts=Attempts(1, 995.0)) == CopyFromPeers("base", R1)
+    assert choose(peers=PEER_HAS_R1, attempts=Attempts(9, 950.0)) is None

@@ -1,0 +1,134 @@
+"""What one source shows at this station: live now, next at an instant. It only ever goes up.
+
+Everything here holds for every station, duty or not: which publication is accepted, when T is by our boot clock,
+and that what is live never becomes less.
+"""
+
+from station.model.identity import Revision
+from station.model.now import Now
+from station.model.publication import Publication
+from station.publish.effects import Announce, Effect, Flip, LinkLive
+from station.publish.rules import Rules
+from station.publish.view import Registered, SourceState, View
+
+
+class Course:
+    """Live and next of one source. `step` is called with every change of the view and at `flip_at`."""
+
+    def __init__(self, source: str, rules: Rules) -> None:
+        self.live: Publication | None = None
+        self.live_at = 0.0  # boot clock of the last flip, seconds
+        self.next: Publication | None = None
+        self.flip_at = 0.0  # boot clock at which `next` becomes live, seconds
+        self.refused: Publication | None = (
+            None  # greater than live, but a rollback that nobody chose
+        )
+        self.changed_at = (
+            0.0  # boot clock at which the greatest publication we know of last changed
+        )
+        self._source = source
+        self._rules = rules
+        self._greatest: Publication | None = None
+        self._heard: Registered | None = None
+        self._heard_is_measured = False
+        self._linked_at = -rules.relink_s
+
+    def step(self, state: SourceState, view: View, now: Now, *, is_start: bool) -> list[Effect]:
+        """Accept what is new, flip what is due. `is_start`: this station has just begun to look."""
+        freeze = state.freeze_in_force(now.wall)
+        chosen = freeze.revision if freeze else None
+        before = self.live
+        effects: list[Effect] = []
+        self.refused = None
+        self._note_greatest(state, now)
+        if state.stored is not None and self._is_accepted(state.stored, chosen):
+            self._flip(state.stored, now)  # somebody wrote it under live/, so its T is past
+        if state.registered is not None:
+            effects += self._receive(state.registered, chosen, view, now, is_start=is_start)
+        if self.next is not None and now.boot >= self.flip_at:
+            self._flip(self.next, now)
+        if self.live is not None and self.live != before:
+            self._linked_at = now.boot
+            flip = Flip(self._source, self.live)
+            return [flip, *effects, LinkLive(self._source, self.live)]
+        return effects + self._relink(state, view, now)
+
+    def _note_greatest(self, state: SourceState, now: Now) -> None:
+        known = [p for p in (state.stored, self._greatest) if p is not None]
+        if state.registered is not None:
+            known.append(state.registered.publication)
+        greatest = max(known, default=None)
+        if greatest != self._greatest:
+            self._greatest, self.changed_at = greatest, now.boot
+
+    def _is_accepted(self, publication: Publication, chosen: Revision | None) -> bool:
+        if self.live is None:
+            return True
+        if publication <= self.live:
+            return False
+        if publication.order < self.live.order and publication.revision != chosen:
+            # Older content under a greater number: two sides published apart. The duty holder will publish the newer
+            # content above both; until then a client of ours must not see its repository go back.
+            self.refused = publication
+            return False
+        return True
+
+    def _receive(
+        self,
+        registered: Registered,
+        chosen: Revision | None,
+        view: View,
+        now: Now,
+        *,
+        is_start: bool,
+    ) -> list[Effect]:
+        publication = registered.publication
+        if not self._is_accepted(publication, chosen):
+            return []
+        if self.live == publication or (self.next is not None and publication < self.next):
+            return []
+        offset = self._offset(registered.by, view)
+        is_known = self.next == publication
+        if is_known and registered == self._heard and (self._heard_is_measured or offset is None):
+            return []  # T was converted on receipt; to do it again would only add the error of a new measurement
+        flip_at = self._instant(registered, offset or 0.0, now, is_start=is_start)
+        if is_known and self._heard_is_measured:
+            flip_at = min(
+                flip_at, self.flip_at
+            )  # two holders wrote it; the registry keeps the smaller T
+        self._heard, self._heard_is_measured = registered, offset is not None
+        self.next, self.flip_at = publication, flip_at
+        return [] if flip_at <= now.boot else [Announce(self._source, publication, flip_at)]
+
+    def _offset(self, by: str, view: View) -> float | None:
+        if by == view.station:
+            return 0.0
+        writer = view.member(by)
+        return writer.clock_offset_s if writer else None
+
+    def _instant(self, registered: Registered, offset: float, now: Now, *, is_start: bool) -> float:
+        """T on our boot clock. An honest T is never further ahead than the lead; another one is a wrong clock."""
+        delay = registered.at - offset - now.wall if registered.at else 0.0
+        if delay <= self._rules.lead_s:
+            return now.boot + max(delay, 0.0)
+        if is_start and delay > self._rules.lead_s + self._rules.clock_offset_max_s:
+            return now.boot  # known before we started: the others flipped long ago
+        return now.boot + self._rules.lead_s
+
+    def _flip(self, publication: Publication, now: Now) -> None:
+        assert self.live is None or publication > self.live, "live never becomes less"
+        self.live, self.live_at = publication, now.boot
+        if self.next is not None and (
+            self.next <= publication or self.next.order < publication.order
+        ):
+            self.next = None  # shown, or to be judged again
+
+    def _relink(self, state: SourceState, view: View, now: Now) -> list[Effect]:
+        own = view.member(view.station)
+        if self.live is None or (own is not None and own.by_fill):
+            return []
+        is_stored = state.stored is not None and state.stored >= self.live
+        if is_stored or now.boot - self._linked_at < self._rules.relink_s:
+            return []
+        self._linked_at = now.boot
+        return [LinkLive(self._source, self.live)]

@@ -1,0 +1,164 @@
+"""One seed: a minute of everything that can go wrong, then a minute in which nothing does, and then all must agree."""
+
+from collections.abc import Callable
+
+from station.publish.barrier import Barrier
+from station.publish.rules import Rules
+from station.publish.view import Freeze
+from tests.simulation.barrier_station import Station
+from tests.simulation.barrier_world import World
+
+# The long times shortened, so that a minute meets them.
+RULES = Rules(stall_s=6.0, patience_s=15.0, restraint_s=15.0, manifest_s=4.0)
+FAULTS_S = 60.0
+CALM_S = (
+    50.0  # longer than restraint, patience, a fetch by the slowest station and two publications
+)
+
+
+def run_seed(seed: int, barrier: Callable[[Rules], Barrier] = Barrier) -> World:
+    """Raises Broken with the seed and the story when a promise is broken."""
+    shape = seed % 7
+    world = World(
+        seed,
+        stations=2 + seed % 4,
+        rules=RULES,
+        barrier=barrier,
+        shared=2 + seed % 3 if shape in (0, 3) else 0,
+    )
+    chaos = _Chaos(world)
+    world.start_all()
+    world.run(world.random.uniform(0, 8))
+    end = world.time + FAULTS_S
+    while world.time < end:
+        chaos.strike()
+        world.run(world.random.expovariate(1 / 2.5))
+    chaos.end()
+    world.run(CALM_S)
+    freeze = max(world.stations.values(), key=lambda s: s.freeze[0]).freeze[1]
+    chosen = freeze.revision if freeze and freeze.until is None else None
+    if chosen is None:
+        world.require_agreement(world.upstream[-1][0])
+    else:
+        # What was lost from every storage cannot be chosen; then nothing new is shown.
+        is_there = any(chosen in s.storage.complete() for s in world.stations.values())
+        world.require_agreement(chosen if is_there else None)
+    return world
+
+
+class _Chaos:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.random = world.random
+        faults: list[tuple[int, Callable[[], None]]] = [
+            (8, self._upstream),
+            (2, self._partition),
+            (2, self._one_way),
+            (3, world.heal),
+            (2, self._pause),
+            (3, self._kill),
+            (6, self._revive),
+            (1, self._lose_storage),
+            (1, self._trouble),
+            (1, self._clock),
+            (2, self._speed),
+            (1, self._freeze),
+            (1, self._unfreeze),
+            (1, self._loss),
+        ]
+        # Not every history has every fault: those without freezes and splits reach further.
+        kept = [fault for fault in faults if self.random.random() < 0.7]
+        self._faults = [what for _, what in kept] or [self._upstream]
+        self._weights = [weight for weight, _ in kept] or [1]
+        self._is_catastrophe_due = self.random.random() < 0.1
+
+    def strike(self) -> None:
+        if self._is_catastrophe_due and self.random.random() < 0.05:
+            self._is_catastrophe_due = False
+            self._lose_every_state()
+            return
+        self.random.choices(self._faults, self._weights)[0]()
+
+    def end(self) -> None:
+        world = self.world
+        world.loss = 0.0
+        world.heal()
+        for station in world.stations.values():
+            station.speed = station.speed or 2.0
+            world.set_trouble(station, "")
+        for _ in range(2):  # a station without its state needs another one to be let in
+            world.start_all()
+
+    def _station(self) -> Station:
+        return self.random.choice(list(self.world.stations.values()))
+
+    def _upstream(self) -> None:
+        self.world.publish_upstream(is_resigned=self.random.random() < 0.2)
+
+    def _partition(self) -> None:
+        names = list(self.world.stations)
+        self.random.shuffle(names)
+        cut = self.random.randint(1, len(names) - 1)
+        self.world.split("".join(names[:cut]), "".join(names[cut:]))
+
+    def _one_way(self) -> None:
+        one, other = self.random.sample(list(self.world.stations), 2)
+        self.world.tell("network", f"{one} no longer reaches {other}")
+        self.world.cut.add((one, other))
+        for station in self.world.stations.values():
+            self.world.disturb(station)
+
+    def _pause(self) -> None:
+        station = self._station()
+        if station.state == "up":
+            self.world.pause(station)
+
+    def _kill(self) -> None:
+        station = self._station()
+        others_know = sum(s.is_member for s in self.world.stations.values() if s is not station)
+        self.world.kill(station, lose_state=bool(others_know) and self.random.random() < 0.3)
+
+    def _revive(self) -> None:
+        station = self._station()
+        if station.state == "paused":
+            self.world.resume(station)
+        elif station.state == "down":
+            self.world.start(station)
+
+    def _lose_storage(self) -> None:
+        self.world.lose_storage(self._station())
+
+    def _trouble(self) -> None:
+        station = self._station()
+        trouble = "" if station.storage.trouble else self.random.choice(["missing", "full"])
+        self.world.set_trouble(station, trouble)
+
+    def _clock(self) -> None:
+        step = self.random.choice([0.1, 0.5, 3.0, 3600.0]) * self.random.choice([-1, 1])
+        self.world.set_clock(self._station(), step)
+
+    def _speed(self) -> None:
+        self._station().speed = self.random.choice([0.0, 0.5, 2.0, 10.0])
+
+    def _freeze(self) -> None:
+        station = self._station()
+        known = sorted(station.storage.complete())
+        if known and station.state == "up":
+            until = station.now().wall + 10 if self.random.random() < 0.3 else None
+            self.world.freeze(station, Freeze(self.random.choice(known), until))
+
+    def _unfreeze(self) -> None:
+        station = self._station()
+        if station.state == "up":
+            self.world.freeze(station, None)
+
+    def _loss(self) -> None:
+        self.world.loss = self.random.choice([0.0, 0.1, 0.3])
+
+    def _lose_every_state(self) -> None:
+        """The operator makes the group again from its storages."""
+        for station in self.world.stations.values():
+            self.world.kill(station, lose_state=True)
+        for station in self.world.stations.values():
+            station.is_member = True
+            self.world.start(station)

@@ -4,7 +4,8 @@ import errno
 
 # Codes of StorageError; the first six are also states of the storage.
 CODES = frozenset(
-    "missing foreign read-only full denied stalled damaged incomplete not-empty unknown-op bad-request died slow io".split()
+    "missing foreign read-only full denied stalled "
+    "damaged incomplete not-empty unknown-op bad-request died slow io".split()
 )
 
 _BY_ERRNO = {

@@ -3,6 +3,7 @@
 An unmounted path is an empty directory on the root disk; only `init` makes a marker, and only where nothing is.
 """
 
+import contextlib
 import json
 import os
 import uuid
@@ -77,10 +78,8 @@ def init_storage(layout: Layout, group_id: str, storage_id: str = "") -> Marker:
         wanted = Marker(storage_id or uuid.uuid4().hex, group_id)
         text = {"format": FORMAT, "storage_id": wanted.storage_id, "group_id": wanted.group_id}
         temp = layout.root / f"{_TEMP_PREFIX}{uuid.uuid4().hex}"
-        try:
+        with contextlib.suppress(Differs):  # another station was first
             write_new(layout.marker, json.dumps(text).encode() + b"\n", temp=temp)
-        except Differs:
-            pass  # another station was first
     marker = require_marker(layout, group_id=group_id, storage_id=storage_id)
     for directory in (layout.pool_directory, layout.sources, layout.staging_directory):
         make_directory(directory, layout.root)

@@ -7,6 +7,7 @@ from station.model.identity import InvalidName
 from station.model.publication import Publication
 from station.runtime.durable import make_directory, write_new
 from station.storage.errors import StorageError
+from station.storage.intents import declare_intent, withdraw_intent
 from station.storage.layout import Layout
 
 
@@ -22,13 +23,18 @@ class Publications:
 
         Raises StorageError (incomplete) when its manifest is not on this storage, FsyncFailed, OSError.
         """
-        if not self._layout.manifest(source, publication.revision).exists():
-            raise StorageError("incomplete", f"no manifest of revision {publication.revision}")
-        final = self._layout.live(source) / publication.file_name()
-        make_directory(final.parent, self._layout.root)
-        partial = self._layout.partial(self._station)
-        make_directory(partial, self._layout.root)
-        return write_new(final, b"", temp=partial / f"live-{secrets.token_hex(8)}")
+        revision = publication.revision
+        # A collector on another station may be about to take the revision: declare, then look.
+        intent = declare_intent(self._layout, self._station, source, revision, ())
+        try:
+            if not self._layout.manifest(source, revision).exists():
+                raise StorageError("incomplete", f"no manifest of revision {revision}")
+            final = self._layout.live(source) / publication.file_name()
+            make_directory(final.parent, self._layout.root)
+            temp = self._layout.partial(self._station) / f"live-{secrets.token_hex(8)}"
+            return write_new(final, b"", temp=temp)
+        finally:
+            withdraw_intent(intent)
 
     def all(self, source: str) -> list[Publication]:
         """Every publication of the source, the live one last. Stray names are passed over. Raises OSError."""

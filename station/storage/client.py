@@ -5,6 +5,7 @@ kernel, and at most UNDEAD_MAX of them are, so that a mount that hangs for a day
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -27,7 +28,6 @@ UNDEAD_MAX = 3
 # A child that was heard of so recently is busy, not hung: it says so each second between the steps of long work.
 HEARD_S = 2.5
 CLOSE_S = 2.0  # what an idle child needs to see the end of its stdin, a hundred times over
-REAP_EVERY_S = 0.02
 
 
 @dataclass(slots=True)
@@ -122,15 +122,13 @@ class StorageChild:
         self._closed = True
         child, self._child = self._child, None
         self._fail_all(StorageError("died", "the storage is closed"))
-        deadline = asyncio.get_running_loop().time() + CLOSE_S
         if child is not None:
             child.writer.close()
-            await _reap(child.process, deadline)
+            await asyncio.to_thread(_reap, [child.process])
             self._undead.append(child.process)
         for process in self._undead:
-            if process.poll() is None:
-                process.kill()
-            await _reap(process, deadline)
+            process.kill()
+        await asyncio.to_thread(_reap, self._undead)
         await self._tasks.close()
 
     async def _running(self) -> _Child:
@@ -154,8 +152,8 @@ class StorageChild:
     def _spawn(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "station.storage.child"],
-            stdin=theirs,
-            stdout=theirs,
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
             env=os.environ | self._environment | {"STATION_SETTINGS": json.dumps(self.settings)},
         )
 
@@ -214,8 +212,8 @@ class StorageChild:
                 future.exception()  # its caller may have left already
 
 
-async def _reap(process: subprocess.Popen[bytes], deadline: float) -> None:
-    """Wait for its end until `deadline` of the loop's clock."""
-    loop = asyncio.get_running_loop()
-    while process.poll() is None and loop.time() < deadline:
-        await asyncio.sleep(REAP_EVERY_S)
+def _reap(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Wait for the end of each, all in all about CLOSE_S seconds. Runs in a thread: waiting blocks."""
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(CLOSE_S / len(processes))

@@ -6,7 +6,7 @@ An unmounted path is an empty directory on the root disk; only `init` makes a ma
 import contextlib
 import json
 import os
-import uuid
+import secrets
 from dataclasses import dataclass
 
 from station.runtime.durable import Differs, make_directory, write_new
@@ -75,9 +75,9 @@ def init_storage(layout: Layout, group_id: str, storage_id: str = "") -> Marker:
             raise StorageError(
                 "not-empty", f"{layout.root} contains {sorted(others)[0]!r} and no {MARKER}"
             )
-        wanted = Marker(storage_id or uuid.uuid4().hex, group_id)
+        wanted = Marker(storage_id or secrets.token_hex(16), group_id)
         text = {"format": FORMAT, "storage_id": wanted.storage_id, "group_id": wanted.group_id}
-        temp = layout.root / f"{_TEMP_PREFIX}{uuid.uuid4().hex}"
+        temp = layout.root / f"{_TEMP_PREFIX}{secrets.token_hex(16)}"
         with contextlib.suppress(Differs):  # another station was first
             write_new(layout.marker, json.dumps(text).encode() + b"\n", temp=temp)
     marker = require_marker(layout, group_id=group_id, storage_id=storage_id)

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,11 +72,21 @@ def judge_trash(
 
 
 def remove_tree(path: Path) -> None:
-    """A directory or file that lies in the trash. Raises OSError."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)  # another collector may be at it too
-    else:
-        path.unlink(missing_ok=True)
+    """A directory or file that lies in the trash, whoever else is at it. Links are not followed. Raises OSError."""
+    for directory, below, files in os.walk(path, topdown=False):
+        for name in files:
+            Path(directory, name).unlink(missing_ok=True)
+        for name in below:
+            _remove_directory(Path(directory, name))
+    _remove_directory(path)
+
+
+def _remove_directory(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink()
 
 
 def _link_back(layout: Layout, path: Path) -> None:

@@ -1,10 +1,7 @@
 """One client's connection: reads heads, has them answered in order, sends. Callbacks, no task per connection."""
 
 import asyncio
-import contextlib
-import socket
 import ssl
-import struct
 
 from station.http.answer import error_answer
 from station.http.head import Refusal, Request, find_end, parse_head
@@ -23,32 +20,32 @@ from station.serve.transfer import (
     Transfer,
     send,
 )
+from station.serve.wire import Wire
 
 RECEIVE_BYTES = 8192
 REQUESTS_PER_EVENT = 32  # of one pipelining client, before the others have their turn
 FILL_POLL_S = 0.05
 LINGER_BYTES_MAX = 256 * 1024
-_RESET = struct.pack("ii", 1, 0)
+_QUIET_LIMITS = frozenset({"idle", "linger"})  # the normal ends of a connection
+_RESET_LIMITS = frozenset({"minimum_rate", "fill_stall"})  # an answer was under way
 _clock = system_clock()
 
 
-class Connection:
+class Connection(Wire):
     """`address` is what the per-address cap counts, None where there is none."""
 
     __slots__ = (
-        "_arrived", "_buffer", "_client", "_close_after", "_fd", "_head", "_is_admitted", "_is_reading",
-        "_is_writing", "_lingered", "_mark", "_memo", "_recv", "_relay", "_request", "_send", "_sent", "_served",
-        "_shared", "_sock", "_timer", "_transfer", "address", "deadline", "limit", "slot",
+        "_arrived", "_buffer", "_client", "_close_after", "_head", "_is_admitted", "_lingered", "_mark", "_memo",
+        "_recv", "_relay", "_request", "_send", "_sent", "_served", "_shared", "_timer", "_transfer",
+        "address", "deadline", "limit", "slot",
     )  # fmt: skip
 
     def __init__(
-        self, shared: Shared, sock: Socket, client: Client, address: str | None, memo: Memo | None
+        self, shared: Shared, sock: Socket, client: Client, address: str | None, memo: Memo
     ) -> None:
-        self._shared, self._sock, self._client, self.address = shared, sock, client, address
-        self._memo = memo or Memo(shared.world, shared.limits)
-        self._recv = sock.recv
-        self._send = sock.send
-        self._fd = sock.fileno()
+        super().__init__(shared.loop, sock)
+        self._shared, self._client, self.address, self._memo = shared, client, address, memo
+        self._recv, self._send = sock.recv, sock.send
         self._buffer = bytearray()
         self._head = b""
         self._request: Request | None = None
@@ -57,7 +54,6 @@ class Connection:
         self._relay: Relay | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._close_after = False
-        self._is_reading = self._is_writing = False
         self._served = self._sent = self._mark = self._lingered = 0
         self.deadline, self.limit, self.slot = 0.0, "", 0
         shared.connections.add(self)
@@ -67,12 +63,8 @@ class Connection:
     @property
     def is_idle(self) -> bool:
         """Between two requests."""
-        return self._request is None and self._transfer is None and not self._buffer
-
-    @property
-    def sock(self) -> Socket:
-        """The socket, for the relay."""
-        return self._sock
+        is_busy = self._request or self._transfer or self._relay or self._buffer
+        return not is_busy
 
     def readable(self) -> None:
         """Bytes arrived, or may have."""
@@ -80,65 +72,56 @@ class Connection:
             data = self._recv(RECEIVE_BYTES)
         except (BlockingIOError, ssl.SSLWantReadError):
             if not self._is_reading:
-                self._read()
+                self.read_with(self.readable)
             return
         except OSError:
             self.close()
             return
-        memo = self._memo
         if not self._buffer:
+            memo = self._memo
             answer = memo.answers.get(data)
             if answer is not None and boot() < memo.valid_until and self._is_admitted:
-                self._served += 1
-                try:
-                    sent = self._send(answer)
-                except (BlockingIOError, ssl.SSLWantWriteError):
-                    sent = 0
-                except OSError:
-                    self.close()
-                    return
-                memo.hits += 1
-                memo.hit_bytes += sent
-                if sent != len(answer):
-                    self._start(BytesTransfer(memoryview(answer)[sent:]))
-                    return
-                self.deadline = self._shared.guard.now + self._shared.limits.idle_s
-                self.limit = "idle"
-                if not self._is_reading:
-                    self._read()
+                self._answer_from_memo(memo, answer)
                 return
         if not data:
             self.close()
             return
-        if self.limit == "linger":
-            self._lingered += len(data)
-            if self._lingered > LINGER_BYTES_MAX:
-                self.close()
-            return
         self._buffer += data
         self._advance()
+
+    def _answer_from_memo(self, memo: Memo, answer: bytes) -> None:
+        try:
+            sent = self._send(answer)
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        self._served += 1
+        memo.hits += 1
+        memo.hit_bytes += sent
+        if sent != len(answer):
+            self._start(BytesTransfer(memoryview(answer)[sent:]))
+            return
+        self.deadline = self._shared.guard.now + self._shared.limits.idle_s
+        self.limit = "idle"
+        if not self._is_reading:
+            self.read_with(self.readable)
+        if self._served >= self._shared.limits.requests:
+            self._memo = self._shared.memos["none"]  # the next answer says close
 
     def _advance(self) -> None:
         """Answer the requests in the buffer, in order, while nothing is in the way."""
         for _ in range(REQUESTS_PER_EVENT):
-            if (
-                self._fd < 0
-                or self._request is not None
-                or self._transfer is not None
-                or self._relay
-            ):
+            is_busy = self._request or self._transfer or self._relay or self.limit == "linger"
+            if is_busy or not self.is_open:
                 return
             buffer = self._buffer
             while buffer[:2] == b"\r\n":  # RFC 9112, 2.2: an empty line before a request is ignored
                 del buffer[:2]
             end = find_end(buffer)
             if end is None:
-                if self._is_tls_pending():
-                    self._shared.loop.call_soon(self.readable)
-                elif not self._is_reading:
-                    self._read()
-                if buffer and self.limit != "head":
-                    self._shared.guard.watch(self, self._shared.limits.head_s, "head")
+                self._wait_for_head()
                 return
             if isinstance(end, Refusal):
                 self._refuse(end)
@@ -146,7 +129,21 @@ class Connection:
             self._head = bytes(buffer[:end])
             del buffer[:end]
             self._take_head()
-        self._shared.loop.call_soon(self._advance)
+        if self.is_open:
+            self.pause_reading()  # the end of the client's bytes must not overtake those in the buffer
+            self._loop.call_soon(self._advance)
+
+    def _wait_for_head(self) -> None:
+        if self.has_decrypted:
+            self._loop.call_soon(self._read_decrypted)
+        elif not self._is_reading:
+            self.read_with(self.readable)
+        if self._buffer and self.limit != "head":
+            self._shared.guard.watch(self, self._shared.limits.head_s, "head")
+
+    def _read_decrypted(self) -> None:
+        if self.is_open:
+            self.readable()
 
     def _take_head(self) -> None:
         request = parse_head(self._head)
@@ -155,26 +152,23 @@ class Connection:
             return
         self._request = request
         self._served += 1
-        shared = self._shared
         self._arrived = boot()
+        shared = self._shared
         if not self._is_admitted and not shared.router.is_health(request):
+            self.pause_reading()
             shared.guard.watch(self, shared.limits.waiting_s, "waiting")
-            self._pause_reading()
             shared.guard.wait(self)
             return
         self._ask()
 
-    def let_in(self) -> bool:
-        """The guard has room for this connection now."""
-        if self._fd < 0 or self._is_admitted:
-            return False
+    def let_in(self) -> None:
+        """See guard.Waiting."""
         self._is_admitted = True
-        self._shared.loop.call_soon(self.ask_again)
-        return True
+        self._loop.call_soon(self.ask_again)
 
     def ask_again(self) -> None:
         """A held request may have its answer now."""
-        if self._request is not None and self._fd >= 0:
+        if self._request is not None and self._is_admitted:
             self._ask()
             self._advance()
 
@@ -186,29 +180,28 @@ class Connection:
         if isinstance(reply, Hold):
             self._hold(reply)
             return
-        self._release()
+        self._unhold()
         self._request = None
         if isinstance(reply, Drop):
             shared.counters.hit(reply.why)
             self.abort()
-        elif isinstance(reply, ToControl):
-            self._to_control(request)
+            return
+        if isinstance(reply, ToControl):
+            self._relay_to_control()
+            return
+        shared.counters.add(f"requests_{self._client.listener}_{reply.status}")
+        self._close_after = reply.close or self._served > shared.limits.requests
+        if isinstance(reply, Complete):
+            self._answer(reply, asked_at)
+        elif isinstance(reply, FromFile):
+            end = reply.offset + reply.length
+            self._start(FileTransfer(reply.head, reply.fd, reply.offset, end))
         else:
-            shared.counters.add(f"requests_{self._client.listener}_{reply.status}")
-            self._close_after = reply.close or self._served >= shared.limits.requests
-            if isinstance(reply, Complete):
-                self._answer(reply, asked_at)
-            elif isinstance(reply, FromFile):
-                end = reply.offset + reply.length
-                self._start(FileTransfer(reply.head, reply.fd, reply.offset, end))
-            else:
-                self._start_fill(reply)
+            self._start_fill(reply)
 
     def _answer(self, reply: Complete, asked_at: float) -> None:
-        if reply.is_lasting and not self._close_after:
+        if reply.is_lasting and not self._close_after and len(self._head) < RECEIVE_BYTES:
             self._memo.put(self._head, reply.data, asked_at)
-        if reply.status >= 400 and self._request is None:
-            self._buffer.clear()
         try:
             sent = send(self._sock, reply.data)
         except BlockingIOError:
@@ -224,24 +217,24 @@ class Connection:
             self._start(BytesTransfer(memoryview(reply.data)[sent:]))
 
     def _answered(self) -> None:
-        if self._close_after:
-            self._end()
-            return
-        self._shared.guard.watch(self, self._shared.limits.idle_s, "idle")
+        if not self._close_after:
+            self._shared.guard.watch(self, self._shared.limits.idle_s, "idle")
+        elif self._buffer:
+            self._linger()
+        else:
+            self.close()
 
     def _start(self, transfer: Transfer) -> None:
         self._transfer = transfer
         self._mark = self._sent
-        limits = self._shared.limits
-        self._shared.guard.watch(self, limits.rate_s, "minimum_rate")
+        self._shared.guard.watch(self, self._shared.limits.rate_s, "minimum_rate")
         self._pump()
 
     def _start_fill(self, reply: FromFill) -> None:
-        transfer = FillTransfer(
-            reply.head, reply.fill, reply.fd, reply.offset, reply.end, reply.size
-        )
         reply.fill.watchers.append(self._pump)
-        self._start(transfer)
+        self._start(
+            FillTransfer(reply.head, reply.fill, reply.fd, reply.offset, reply.end, reply.size)
+        )
 
     def _pump(self) -> None:
         """Send some more of what is under way."""
@@ -258,38 +251,36 @@ class Connection:
                 line("warning", "fill.broken", error=str(error))
             self.abort()
             return
-        finally:
-            gained = transfer.sent - before
-            self._sent += gained
-            self._shared.counters.add(f"bytes_{self._client.listener}", gained)
+        gained = transfer.sent - before
+        self._sent += gained
+        self._shared.counters.add(f"bytes_{self._client.listener}", gained)
         if progress is Progress.MORE:
-            self._pause_reading()
-            if not self._is_writing:
-                self._is_writing = True
-                self._shared.loop.add_writer(self._fd, self._pump)
+            self.pause_reading()
+            self.write_with(self._pump)
             return
-        self._stop_writing()
+        self.stop_writing()
         if progress is Progress.STARVED:
-            self._pause_reading()
-            if gained or self.limit != "fill_stall":
-                self._shared.guard.watch(self, self._shared.limits.fill_stall_s, "fill_stall")
-            if self._timer is None or self._timer.when() <= self._shared.loop.time():
-                self._timer = self._shared.loop.call_later(FILL_POLL_S, self._pump)
+            self._starve(has_gained=gained > 0)
             return
         self._drop_transfer()
         self._answered()
-        if self._fd >= 0:
-            self._shared.loop.call_soon(self._resume)
+        self._loop.call_soon(self._advance)
 
-    def _resume(self) -> None:
-        if self._fd >= 0:
-            self._advance()
+    def _starve(self, *, has_gained: bool) -> None:
+        """Wait for the file to grow."""
+        self.pause_reading()
+        if has_gained or self.limit != "fill_stall":
+            self._shared.guard.watch(self, self._shared.limits.fill_stall_s, "fill_stall")
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(FILL_POLL_S, self._pump)
 
     def _drop_transfer(self) -> None:
         transfer, self._transfer = self._transfer, None
         if transfer is not None:
             transfer.close()
-            if isinstance(transfer, FillTransfer) and self._pump in transfer.fill.watchers:
+            if isinstance(transfer, FillTransfer):
+                self._cancel_timer()
                 transfer.fill.watchers.remove(self._pump)
 
     def _hold(self, reply: Hold) -> None:
@@ -302,26 +293,28 @@ class Connection:
             shared.held.add(self)
             shared.counters.add(f"held_{reply.why}")
         self.deadline = 0.0
-        self._pause_reading()
-        if self._timer is not None:
-            self._timer.cancel()
+        self.pause_reading()
+        self._cancel_timer()
         # A little later than asked, so that the clock has passed the edge when we look again.
         delay = max(0.0, reply.until - boot()) + 0.001
-        self._timer = shared.loop.call_later(delay, self.ask_again)
+        self._timer = self._loop.call_later(delay, self.ask_again)
 
-    def _release(self) -> None:
+    def _unhold(self) -> None:
         self._shared.held.discard(self)
+        self._cancel_timer()
+
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _to_control(self, request: Request) -> None:
+    def _relay_to_control(self) -> None:
         shared = self._shared
         if shared.relays >= shared.limits.relays:
             shared.counters.hit("relays")
             self._refuse(Refusal(503, "too many requests at one time"))
             return
-        self._pause_reading()
+        self.pause_reading()
         shared.counters.add("relayed")
         first = self._head + bytes(self._buffer)
         self._buffer.clear()
@@ -333,7 +326,6 @@ class Connection:
         shared = self._shared
         shared.counters.add("refused")
         shared.counters.add(f"requests_{self._client.listener}_{refusal.status}")
-        self._buffer.clear()
         data = error_answer(refusal.status, refusal.reason, date=int(_clock.wall()))
         try:
             send(self._sock, data)
@@ -344,89 +336,60 @@ class Connection:
 
     def _linger(self) -> None:
         """Our last word was said; read what was under way, so that no reset overtakes it."""
+        self._buffer.clear()
+        self._request = None
         try:
-            self._sock.shutdown(socket.SHUT_WR) if not self._is_tls() else self._say_goodbye()
-        except OSError:
+            self.end_sending()
+        except (OSError, ValueError):
             self.close()
             return
         self._shared.guard.watch(self, self._shared.limits.linger_s, "linger")
-        self._request = None
-        if not self._is_reading:
-            self._read()
+        self.read_with(self._discard)
 
-    def _end(self) -> None:
-        if self._buffer or (self._request is None and self._served == 0):
-            self._linger()
-        else:
+    def _discard(self) -> None:
+        try:
+            data = self._recv(RECEIVE_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except (OSError, ValueError):
+            data = b""
+        self._lingered += len(data)
+        if not data or self._lingered > LINGER_BYTES_MAX:
             self.close()
 
     def expire(self, limit: str) -> None:
-        """See Guarded."""
-        if limit == "minimum_rate":
-            limits = self._shared.limits
-            if self._sent - self._mark >= limits.rate_bytes * limits.rate_s:
-                self._mark = self._sent
-                self._shared.guard.watch(self, limits.rate_s, limit)
-                return
-        if limit not in ("idle", "linger"):
-            self._shared.counters.hit(limit)
-        if limit in ("minimum_rate", "fill_stall"):
+        """See guard.Guarded."""
+        shared = self._shared
+        limits, gained = shared.limits, self._sent - self._mark
+        if limit == "minimum_rate" and gained >= limits.rate_bytes * limits.rate_s:
+            self._mark = self._sent
+            shared.guard.watch(self, limits.rate_s, limit)
+            return
+        if limit not in _QUIET_LIMITS:
+            shared.counters.hit(limit)
+        if limit in _RESET_LIMITS:
             self.abort()
         else:
             self.close()
 
     def abort(self) -> None:
         """Reset the connection: the client must not take what it has for the whole."""
-        if self._fd >= 0:
-            with contextlib.suppress(OSError):
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self.close(is_polite=False)
+        self.close(is_reset=True)
 
-    def close(self, *, is_polite: bool = True) -> None:
+    def close(self, *, is_reset: bool = False) -> None:
         """Give back everything. May be called more than once."""
-        if self._fd < 0:
+        if not self.is_open:
             return
         shared = self._shared
-        self._release()
-        self._stop_writing()
-        self._pause_reading()
-        self._fd = -1
+        self._unhold()
         self._drop_transfer()
         relay, self._relay = self._relay, None
         if relay is not None:
             relay.close()
+        self.release(is_reset=is_reset)
         self.deadline = 0.0
-        self._request = None
+        is_waiting, self._request = self._request is not None and not self._is_admitted, None
         shared.connections.discard(self)
-        if is_polite and self._is_tls():
-            with contextlib.suppress(OSError, ValueError):
-                self._say_goodbye()
-        self._sock.close()
+        if is_waiting:
+            shared.guard.stop_waiting(self)
         shared.guard.leave(self.address, was_admitted=self._is_admitted)
-
-    def _say_goodbye(self) -> None:
-        """close_notify, without waiting for the other side's."""
-        assert isinstance(self._sock, ssl.SSLSocket)
-        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            self._sock.unwrap()
-
-    def _is_tls(self) -> bool:
-        return isinstance(self._sock, ssl.SSLSocket)
-
-    def _is_tls_pending(self) -> bool:
-        """Decrypted bytes in OpenSSL's buffer raise no event."""
-        return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
-
-    def _read(self) -> None:
-        self._is_reading = True
-        self._shared.loop.add_reader(self._fd, self.readable)
-
-    def _pause_reading(self) -> None:
-        if self._is_reading:
-            self._is_reading = False
-            self._shared.loop.remove_reader(self._fd)
-
-    def _stop_writing(self) -> None:
-        if self._is_writing:
-            self._is_writing = False
-            self._shared.loop.remove_writer(self._fd)

@@ -64,7 +64,11 @@ class FilesWorker:
             self._world, self._feed, self._pool, self._clock, limits, self._guard, self._counters
         )
         router = Router(self._world, self._feed, self._library, files, self._clock, limits)
-        self._memos = {scheme: Memo(self._world, limits) for scheme in ("http", "https")}
+        self._memos = {
+            "http": Memo(self._world, limits),
+            "https": Memo(self._world, limits),
+            "none": Memo(self._world, limits, is_used=False),
+        }
         self._shared = Shared(
             loop, self._guard, limits, self._counters, router, self._world, settings["relay"],
             self._memos,
@@ -101,9 +105,8 @@ class FilesWorker:
             self._certificate.reload()
 
     def drain(self) -> None:
-        """Stop accepting, finish what is under way within drain_s, then end. A second call ends at once."""
+        """Stop accepting, finish what is under way within drain_s, then end."""
         if self._world.is_draining:
-            self._finish()
             return
         line("info", "worker.draining", connections=len(self._shared.connections))
         self._world.is_draining = True
@@ -112,6 +115,12 @@ class FilesWorker:
         self._loop.call_later(self._limits.drain_s, self._finish)
         self._loop.call_later(self._limits.drain_idle_s, self._close_idle)
         self._check_drained()
+
+    def terminate(self) -> None:
+        """A signal: the first one drains, the second one ends at once."""
+        if self._world.is_draining:
+            self._finish()
+        self.drain()
 
     def close(self) -> None:
         """Give back files and sockets."""
@@ -180,7 +189,7 @@ async def run(settings: dict[str, Any]) -> None:
         leash.attach(loop)
     loop.add_signal_handler(signal.SIGHUP, worker.reload)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, worker.drain)
+        loop.add_signal_handler(number, worker.terminate)
     worker.start()
     # Connections make no cycles that live; a collection of everything at start would be seen in p99.
     gc.collect()

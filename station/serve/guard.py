@@ -5,6 +5,7 @@ for room. A 503 or a reset would be taken for a failure of the mirror at once. B
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -31,8 +32,8 @@ class Waiting(Protocol):
 
     address: str | None
 
-    def let_in(self) -> bool:
-        """There is room now; False when it is gone meanwhile."""
+    def let_in(self) -> None:
+        """There is room now: it counts as admitted."""
 
 
 class Guard:
@@ -90,6 +91,11 @@ class Guard:
     def wait(self, item: Waiting) -> None:
         """Have `item.let_in` called once there is room; it is admitted by then."""
         self._waiting.append(item)
+
+    def stop_waiting(self, item: Waiting) -> None:
+        """It is gone before there was room."""
+        with contextlib.suppress(ValueError):  # let in a moment ago
+            self._waiting.remove(item)
 
     def leave(self, address: str | None, *, was_admitted: bool) -> None:
         """A connection is closed; `address` as it was admitted."""
@@ -152,7 +158,4 @@ class Guard:
                     continue
                 self._per_address[address] = self._per_address.get(address, 0) + 1
             self.active += 1
-            if not item.let_in():
-                self.active -= 1
-                if address is not None:
-                    self._per_address[address] -= 1
+            item.let_in()

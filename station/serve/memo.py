@@ -11,15 +11,18 @@ LIFE_S = 1.0
 
 
 class Memo:
-    """One per scheme. `answers` may be read directly while boot-clock time is before `valid_until`."""
+    """One per scheme, and one that is not used, for where equal heads may mean different things.
 
-    def __init__(self, world: World, limits: Limits) -> None:
+    `answers` may be read directly while boot-clock time is before `valid_until`.
+    """
+
+    def __init__(self, world: World, limits: Limits, *, is_used: bool = True) -> None:
         self.answers: dict[bytes, bytes] = {}
         self.valid_until = 0.0
         self.hits = 0
         self.hit_bytes = 0
         self._world = world
-        self._entries = limits.memo_entries
+        self._entries = limits.memo_entries if is_used else 0
         self._bytes = limits.memo_bytes
         self._room = 0
 

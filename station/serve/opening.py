@@ -191,7 +191,7 @@ class Opening:
         shared.loop.remove_reader(self._sock)
         shared.loop.remove_writer(self._sock)
         client = Client(self._peer[0], self._peer[1], scheme, self._listener)
-        memo = None if self._kind == "unix" else shared.memos[scheme]
+        memo = shared.memos["none" if self._kind == "unix" else scheme]
         address = None if self._is_proxied else self._peer[0]
         Connection(shared, self._sock, client, address, memo).readable()
 
@@ -199,8 +199,9 @@ class Opening:
         if self._is_open:
             self._is_open = False
             self.deadline = 0.0
-            self._shared.loop.remove_reader(self._sock)
-            self._shared.loop.remove_writer(self._sock)
+            if self._sock.fileno() >= 0:  # a failed wrap_socket has taken it away
+                self._shared.loop.remove_reader(self._sock)
+                self._shared.loop.remove_writer(self._sock)
             self._sock.close()
             self._shared.guard.leave(None, was_admitted=False)
 

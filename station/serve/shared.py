@@ -34,6 +34,7 @@ class Shared:
     connections: set["Connection"] = field(default_factory=set)
     held: set["Connection"] = field(default_factory=set)
     relays: int = 0
+    _is_waking: bool = False
 
     def changed(self) -> None:
         """Answers may differ from now on: forget the memos, ask again for every held request."""
@@ -42,6 +43,12 @@ class Shared:
         self.wake_held()
 
     def wake_held(self) -> None:
-        """Ask again for every held request."""
+        """Ask again for every held request, soon: the caller may be in the middle of answering one of them."""
+        if self.held and not self._is_waking:
+            self._is_waking = True
+            self.loop.call_soon(self._ask_held)
+
+    def _ask_held(self) -> None:
+        self._is_waking = False
         for connection in list(self.held):
             connection.ask_again()

@@ -91,6 +91,13 @@ class FeedServer:
         with self._lock:
             self._send_locked(message)
 
+    def drop_clients(self) -> None:
+        """Close all connections, as a restart of control does."""
+        with self._lock:
+            for sock, _ in self._clients:
+                sock.close()
+            self._clients.clear()
+
     def wants(self) -> list[dict[str, Any]]:
         """What workers asked for."""
         return [message["want"] for message in list(self.received) if "want" in message]

@@ -21,6 +21,7 @@ class SyncFailed(Exception):
 CODES = frozenset(
     {
         "job",  # the order itself is malformed
+        "busy",  # another process of this station works on this source
         "unreachable",  # no connection, no answer in time, too slow
         "status",  # upstream answered with an HTTP error
         "redirect",  # refused by the egress rules, to plain http, or too many

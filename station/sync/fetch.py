@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from station.repo.errors import RepoError
 from station.sync.conversation import REDIRECTS, USER_AGENT
 from station.sync.egress import Egress, host_and_port, redirect_target
 from station.sync.failure import SyncFailed
 from station.sync.limits import Limits
-from station.sync.partial import Partial, TooLong, storage_failure
+from station.sync.partial import Partial, writing
 
 READ_BYTES = 1024 * 1024  # one read of the socket; larger ones gain nothing
 KEEP_ALIVE_S = 30.0  # below the idle time of every common server
@@ -89,14 +90,10 @@ class Bulk:
         question to `partial`.
         """
         try:
-            async with asyncio.timeout(self._limits.object_s(partial.size)):
+            async with asyncio.timeout(self._limits.object_s(partial.limit)):
                 await self._follow(url, partial, count, fresh, etag)
-        except TooLong as error:
-            raise FetchFailed(
-                "checksum",
-                f"{url}: more than the {partial.size} bytes of the metadata",
-                transient=True,
-            ) from error
+        except RepoError as error:
+            raise FetchFailed("checksum", f"{url}: {error}", transient=True) from error
         except SyncFailed as error:
             if error.code in ("no-space", "storage"):
                 raise
@@ -109,13 +106,11 @@ class Bulk:
         self, url: str, partial: Partial, count: Counter, fresh: bool, etag: str
     ) -> None:
         headers = {"Cache-Control": "no-cache", "Pragma": "no-cache"} if fresh else {}
-        validator = partial.validator or etag
-        if partial.received == partial.size and partial.size:
+        validator = etag or partial.validator
+        if partial.received and partial.received == partial.size:
             return  # a crash came between the last byte and the link
         if partial.received and validator:
             headers |= {"Range": f"bytes={partial.received}-", "If-Range": validator}
-        elif partial.received:
-            partial.restart()
         hops = 0
         while True:
             host, port = host_and_port(url)
@@ -133,28 +128,29 @@ class Bulk:
     async def _take(
         self, url: str, response: aiohttp.ClientResponse, partial: Partial, count: Counter
     ) -> None:
-        if response.status == 206 and _starts_at(response) == partial.received:
-            pass
-        elif response.status == 200:
-            if partial.received:
-                partial.restart()
-        else:
-            response.close()
-            if response.status == 416:  # what we have is longer than what is there now
-                partial.restart()
-            raise _bad_status(url, response)
+        with writing():
+            if response.status == 206 and _starts_at(response) == partial.received:
+                partial.begin(partial.received)
+            elif response.status == 200:
+                partial.begin(0)
+            else:
+                response.close()
+                if response.status == 416:  # what we have is longer than what is there now
+                    partial.restart()
+                raise _bad_status(url, response)
         if response.content_length is not None:
-            promised = partial.received + response.content_length
-            if promised != partial.size:
+            promised = partial.position + response.content_length
+            if promised > partial.limit or partial.size not in (None, promised):
                 response.close()
                 raise FetchFailed(
                     "checksum",
-                    f"{url}: {promised} bytes are offered, the metadata says {partial.size}",
+                    f"{url}: {promised} bytes are offered, the metadata says {partial.limit}",
                     transient=True,
                 )
         etag = response.headers.get("ETag", "")
         try:
-            partial.keep_validator("" if etag.startswith("W/") else etag)
+            with writing():
+                partial.keep_validator("" if etag.startswith("W/") else etag)
             await self._read(url, response, partial, count)
         except BaseException:
             response.close()  # the rest of the body is not wanted
@@ -184,10 +180,8 @@ class Bulk:
                 window_end, in_window = loop.time() + window_s, 0
             if piece:
                 in_window += len(piece)
-                try:
+                with writing():
                     partial.write(piece)
-                except OSError as error:
-                    raise storage_failure(error, str(partial.path)) from error
                 count(len(piece))
 
 

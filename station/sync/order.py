@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from station.model.identity import Revision, SourceId, StationName
+from station.repo.checksum import Checksum
+from station.repo.plan import Wanted
 from station.sync.egress import host_and_port
 from station.sync.failure import SyncFailed
 from station.sync.limits import Limits
 
 OBJECTS_MAX = 100_000  # of one fill order; a fill is normally one object
-RESERVE_SHARE = 0.05  # of the missing bytes, kept free beside them
+KINDS = ("sync", "copy", "manifest", "fill")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +35,14 @@ class PeerTls:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """One file of a source: location, sha256 (hex), bytes."""
-
-    path: str
-    sha256: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
 class Order:
-    """One job. `kind` "sync": bring the source up to date; "fill": fetch `objects` now; "manifest": of `revision`."""
+    """One job.
 
-    kind: Literal["sync", "fill", "manifest"]
+    `kind` "sync": bring the source up to date from upstream; "copy": take the whole of `revision` from the peers;
+    "manifest": its metadata only; "fill": the file `path` of `revision` (or of `live`), or `objects`, now.
+    """
+
+    kind: Literal["sync", "copy", "manifest", "fill"]
     source: SourceId
     url: str  # ends with a slash
     storage: Path
@@ -59,8 +56,10 @@ class Order:
     peer_tls: PeerTls | None = None
     live: Revision | None = None
     allow_rollback: bool = False
-    reserve_bytes: int = 0  # kept free on the storage beside the share of the job
+    floor_bytes: int | None = None  # stay free on the storage; None: the storage's own floor
+    accepted_order: int = 0  # of what was ever live; an older one is a rollback
     objects: tuple[Wanted, ...] = ()
+    path: str = ""
     revision: Revision | None = None
     limits: Limits = field(default_factory=Limits)
 
@@ -77,8 +76,8 @@ class Order:
     @classmethod
     def _from_wire(cls, wire: Mapping[str, Any]) -> Self:
         kind = wire["kind"]
-        if kind not in ("sync", "fill", "manifest"):
-            raise ValueError(f"kind {kind!r}: sync, fill or manifest")
+        if kind not in KINDS:
+            raise ValueError(f"kind {kind!r}: one of {', '.join(KINDS)}")
         source = wire["source"]
         host_and_port(source["url"])
         tls = wire.get("peer_tls")
@@ -99,11 +98,21 @@ class Order:
             peer_tls=PeerTls(tls["cert"], tls["key"], tls["ca"]) if tls else None,
             live=_revision(wire.get("live")),
             allow_rollback=bool(wire.get("allow_rollback", False)),
-            reserve_bytes=int(wire.get("reserve_bytes", 0)),
+            floor_bytes=int(wire["floor_bytes"]) if "floor_bytes" in wire else None,
+            accepted_order=int(wire.get("order", 0)),
             objects=_objects(wire.get("objects", ())),
+            path=str(wire.get("path", "")),
             revision=_revision(wire.get("revision")),
             limits=_limits(wire.get("limits", {})),
-        )
+        ).checked()
+
+    def checked(self) -> Self:
+        """Itself. Raises ValueError for a kind without what it is about."""
+        if self.kind in ("copy", "manifest") and self.revision is None:
+            raise ValueError(f"{self.kind} without a revision")
+        if self.kind == "fill" and not (self.path or self.objects):
+            raise ValueError("fill without a path or objects")
+        return self
 
 
 def _revision(text: str | None) -> Revision | None:
@@ -121,7 +130,7 @@ def _objects(rows: Any) -> tuple[Wanted, ...]:
     found = []
     for row in rows:
         sha256 = Revision.parse(row["sha256"])  # the same 64 digits
-        found.append(Wanted(str(row["path"]), str(sha256), int(row["size"])))
+        found.append(Wanted(str(row["path"]), Checksum("sha256", str(sha256)), int(row["size"]), 0))
     return tuple(found)
 
 

@@ -1,0 +1,110 @@
+"""Fills: single files that clients wait for, into growing files that workers send from while they grow."""
+
+import contextlib
+import itertools
+import os
+from pathlib import Path
+
+from station.model.identity import Revision
+from station.repo.checksum import Checksum
+from station.repo.errors import RepoError
+from station.repo.manifest import Entry, lookup
+from station.repo.plan import Wanted
+from station.storage.layout import Layout
+from station.storage.pool import Pool
+from station.storage.revisions import Revisions
+from station.sync.events import Events
+from station.sync.failure import SyncFailed
+from station.sync.fetch import FetchFailed
+from station.sync.objects import Objects
+from station.sync.order import Order
+from station.sync.partial import Growing, writing
+from station.sync.peers import Peers
+
+_numbers = itertools.count()
+
+
+class Fill:
+    """One order of kind "fill". Every event names source, revision (as ordered, or "") and path."""
+
+    def __init__(self, order: Order, peers: Peers, objects: Objects, events: Events) -> None:
+        self._order = order
+        self._peers = peers
+        self._objects = objects
+        self._events = events
+        self._pool = Pool(Layout(order.storage), order.station)
+
+    async def run(self) -> None:
+        """Fetch what is ordered, one after the other; each ends with "filled" or "failed"."""
+        wanted = list(self._order.objects)
+        if self._order.path:
+            try:
+                wanted.append(await self._look_up())
+            except SyncFailed as failure:
+                self._failed(self._order.path, failure)
+        for one in wanted:
+            try:
+                await self._fill(one)
+            except SyncFailed as failure:
+                self._failed(one.path, failure)
+            except FetchFailed as error:
+                code = "missing" if error.absent else error.code
+                self._failed(one.path, SyncFailed(code, error.detail, retriable=True))
+
+    async def _fill(self, wanted: Wanted) -> None:
+        facts = {"sha256": wanted.checksum.hex, "size": wanted.size, "mtime": wanted.mtime}
+        if not self._objects.has(wanted):
+            with writing():
+                place = self._pool.new_partial(f"fill-{os.getpid()}-{next(_numbers)}")
+            growing = Growing(place, wanted.checksum, wanted.size)
+            try:
+                with writing():
+                    growing.open(resume=False)
+                self._say("growing", wanted.path, file=str(place), **facts)
+                await self._objects.bring(wanted.path, growing, _uncounted)
+                await self._objects.settle([wanted.checksum.hex])
+            except BaseException:
+                growing.discard()
+                raise
+        self._say("filled", wanted.path, **facts)
+
+    async def _look_up(self) -> Wanted:
+        order = self._order
+        revision = order.revision or order.live
+        if revision is None:
+            raise SyncFailed("missing", f"{order.path}: no revision is named", retriable=False)
+        manifest = await self._manifest(revision)
+        try:
+            entry: Entry | None = lookup(manifest, order.path.encode())
+        except RepoError as error:
+            raise SyncFailed("metadata", str(error), retriable=True) from error
+        if entry is None:
+            raise SyncFailed("missing", f"{order.path} is not in {revision}", retriable=False)
+        return Wanted(entry.path, Checksum("sha256", entry.sha256), entry.size, entry.mtime)
+
+    async def _manifest(self, revision: Revision) -> bytes:
+        revisions = Revisions(Layout(self._order.storage), self._order.station)
+        with contextlib.suppress(OSError):
+            return revisions.read_manifest(self._order.source, revision)
+        return await self._peers.manifest(self._order.source, revision)
+
+    def _say(self, event: str, path: str, **fields: object) -> None:
+        revision = self._order.revision or ""
+        self._events.say(event, source=self._order.source, revision=revision, path=path, **fields)
+
+    def _failed(self, path: str, failure: SyncFailed) -> None:
+        revision = self._order.revision or ""
+        self._events.failed(failure, source=self._order.source, revision=revision, path=path)
+
+
+def reclaim_fills(directory: Path) -> None:
+    """Remove the growing files of fill children that have ended. Never raises."""
+    with contextlib.suppress(OSError):
+        for path in directory.glob("fill-*"):
+            pid = path.name.split("-")[1].partition(".")[0]
+            if not Path(f"/proc/{pid}").exists():
+                path.unlink(missing_ok=True)
+
+
+def _uncounted(count: int) -> None:
+    """Workers see the file grow."""

@@ -122,10 +122,9 @@ class Supervisor:
                 self._storage_stalled = report == STORAGE_STALLED[0]
 
     def _unlisten(self, child: Child) -> None:
-        try:
-            self._selector.unregister(child.leash)
-        except KeyError:
-            return
+        if child.leash.fileno() < 0:
+            return  # its end of the leash was seen before its death
+        self._selector.unregister(child.leash)
         child.leash.close()
 
     def _reap(self, now: float) -> None:

@@ -14,7 +14,7 @@ _SOURCE = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(rb"[0-9a-f]{64}")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-_ABSOLUTE = re.compile(rb"https?://[^/?#@]+", re.IGNORECASE)
+_ABSOLUTE = re.compile(rb"https?://[^/?#@]+(?=[/?]|\Z)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from dataclasses import replace
 
 from station.http.answer import error_answer
 from station.http.head import Refusal, Request, find_end, parse_head
@@ -107,8 +108,8 @@ class Connection(Wire):
         self.limit = "idle"
         if not self._is_reading:
             self.read_with(self.readable)
-        if self._served >= self._shared.limits.requests:
-            self._memo = self._shared.memos["none"]  # the next answer says close
+        if self._served >= self._shared.limits.requests - 1:
+            self._memo = self._shared.memos["none"]  # the last answer says close
 
     def _advance(self) -> None:
         """Answer the requests in the buffer, in order, while nothing is in the way."""
@@ -150,10 +151,13 @@ class Connection(Wire):
         if isinstance(request, Refusal):
             self._refuse(request)
             return
-        self._request = request
-        self._served += 1
-        self._arrived = boot()
         shared = self._shared
+        self._served += 1
+        if self._served >= shared.limits.requests:
+            shared.counters.hit("requests")
+            request = replace(request, keep_alive=False)
+        self._request = request
+        self._arrived = boot()
         if not self._is_admitted and not shared.router.is_health(request):
             self.pause_reading()
             shared.guard.watch(self, shared.limits.waiting_s, "waiting")
@@ -190,7 +194,7 @@ class Connection(Wire):
             self._relay_to_control()
             return
         shared.counters.add(f"requests_{self._client.listener}_{reply.status}")
-        self._close_after = reply.close or self._served > shared.limits.requests
+        self._close_after = reply.close
         if isinstance(reply, Complete):
             self._answer(reply, asked_at)
         elif isinstance(reply, FromFile):

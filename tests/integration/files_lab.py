@@ -174,6 +174,7 @@ class FilesLab:
         self.log = log or directory / "worker.log"
         self._limits, self._balancers, self._tls = limits or {}, balancers or [], tls
         self._congestion, self._command = congestion, command
+        self.preface = b""  # sent first on each connection, as a balancer would
 
     def __enter__(self) -> Self:
         self.feed = FeedServer(self.directory / "feed.sock")
@@ -253,6 +254,11 @@ class FilesLab:
         """A connection to the http listener."""
         return socket.create_connection(("127.0.0.1", self.http), timeout=timeout)
 
+    def _connect_prefaced(self) -> socket.socket:
+        sock = self.connect()
+        sock.sendall(self.preface)
+        return sock
+
     def connect_tls(self, *, timeout: float = 5.0) -> ssl.SSLSocket:
         """A connection to the https listener; its certificate is not this test's matter."""
         context = ssl.create_default_context()
@@ -263,7 +269,7 @@ class FilesLab:
 
     def ask(self, head: bytes, *, tls: bool = False) -> tuple[bytes, bytes]:
         """One request on its own connection: head and body of the answer."""
-        with self.connect_tls() if tls else self.connect() as sock:
+        with self.connect_tls() if tls else self._connect_prefaced() as sock:
             sock.sendall(head)
             return read_answer(sock, is_head=head.startswith(b"HEAD"))
 

@@ -9,17 +9,21 @@ from station.control import changes
 from station.control.admin_records import as_answers, json_body
 from station.control.http_server import ApiError
 from station.control.mirrors import mirror_rows
+from station.control.skew import skew_table
 from station.control.station import Station
 from station.control.status import overall_state, peer_rows, storage_row, sync_counts
 from station.model.records import Kind
+from station.peering.desk import JoinDesk
+from station.peering.keys import fingerprint
+from station.runtime.clock import Clock
 
 
-def mirror_routes(station: Station) -> list[web.RouteDef]:
+def mirror_routes(station: Station, desk: JoinDesk, clock: Clock) -> list[web.RouteDef]:
     """Routes of what is mirrored and who does it."""
-    api = _Mirrors(station)
+    api = _Mirrors(station, desk, clock)
     return [
         web.get("/status", api.status),
-        web.get("/mirrors", api.list),
+        web.get("/mirrors", api.list_all),
         web.get("/mirrors/status", api.table),
         web.post("/mirrors/sync", api.sync),
         web.get("/peers", api.peers),
@@ -28,8 +32,10 @@ def mirror_routes(station: Station) -> list[web.RouteDef]:
 
 
 class _Mirrors:
-    def __init__(self, station: Station) -> None:
+    def __init__(self, station: Station, desk: JoinDesk, clock: Clock) -> None:
         self._station = station
+        self._desk = desk
+        self._clock = clock
 
     def _rows(self) -> list[dict[str, Any]]:
         station = self._station
@@ -62,11 +68,11 @@ class _Mirrors:
             }
         )
 
-    async def list(self, _request: web.Request) -> web.Response:
+    async def list_all(self, _request: web.Request) -> web.Response:
         return web.json_response(self._rows())
 
     async def table(self, _request: web.Request) -> web.Response:
-        return web.json_response(self._station.skew())
+        return web.json_response(skew_table(self._station))
 
     async def sync(self, request: web.Request) -> web.Response:
         body = await json_body(request)
@@ -100,4 +106,9 @@ class _Mirrors:
         return web.json_response(rows)
 
     async def token(self, _request: web.Request) -> web.Response:
-        return web.json_response(await self._station.issue_token())
+        group = self._station.records().group
+        assert group is not None
+        token = await self._desk.issue(
+            fingerprint(self._station.ca_pem), group.ports.https, self._clock.wall()
+        )
+        return web.json_response({"token": token.text()})

@@ -26,7 +26,7 @@ def record_routes(station: Station) -> list[web.RouteDef]:
     ]
     for name, kind in COLLECTIONS.items():
         routes += [
-            web.get(f"/{name}", _with(kind, api.list)),
+            web.get(f"/{name}", _with(kind, api.list_all)),
             web.post(f"/{name}", _with(kind, api.create)),
             web.get(f"/{name}/{{key}}", _with(kind, api.show)),
             web.patch(f"/{name}/{{key}}", _with(kind, api.update)),
@@ -51,7 +51,7 @@ class _Records:
     def __init__(self, station: Station) -> None:
         self._station = station
 
-    async def list(self, kind: Kind, _request: web.Request) -> web.Response:
+    async def list_all(self, kind: Kind, _request: web.Request) -> web.Response:
         records = self._station.records()
         return web.json_response([self._wire(r) for _, r in sorted(records.of(kind).items())])
 

@@ -4,8 +4,8 @@ The barrier is stepped on each change, each second, and at the instant of a flip
 its links to the storage; the snapshot reads `shown`.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import assert_never
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, assert_never
 
 from station.control.snapshot import Shown
 from station.control.storage_view import StorageView
@@ -29,8 +29,8 @@ class Flips:
         self,
         tasks: Tasks,
         *,
-        write: Callable[[str, PublicationRecord], Awaitable[None]],
-        link: Callable[[str, Publication], Awaitable[None]],
+        write: Callable[[str, PublicationRecord], Coroutine[Any, Any, None]],
+        link: Callable[[str, Publication], Coroutine[Any, Any, None]],
         station: str,
     ) -> None:
         self.barrier = Barrier()

@@ -50,6 +50,8 @@ log = structlog.get_logger()
 # The product's recurring job; each group asks its upstreams once, whichever station has the duty.
 SYNC_EVERY_S = 6 * 3600.0
 
+REGISTRY_TASK = "registry"  # without it control is of no use
+
 
 class Control:
     """All parts of the control process."""
@@ -59,7 +61,7 @@ class Control:
         self._descriptors = descriptors
         self._clock = clock
         self._stop = asyncio.Event()
-        self._tasks = Tasks()
+        self._tasks = Tasks(on_death=self._task_died)
         self._leash = Leash.from_environment(self._stop.set, self._drain)
 
     async def run(self) -> None:
@@ -67,18 +69,26 @@ class Control:
         config, state = self._config, Path(self._config.state_directory)
         identity = GroupIdentity.load(state)
         self._open_registry(identity, state)
-        child = StorageChild(Path(config.mirror.directory), identity.group, config.name, state)
+        child = StorageChild(
+            storage=config.mirror.directory,
+            station=config.name,
+            state=state,
+            group=identity.group,
+        )
         storage = StorageWatch(child, self._storage_changed)
-        pki = Pki(state)
         self._station = station = Station(
-            config, self._clock, self._registry, storage, ca_pem=pki.ca_pem()
+            config,
+            self._clock,
+            self._registry,
+            storage,
+            ca_pem=(state / "pki" / "ca.pem").read_text(),
         )
         self._assemble(station, storage)
         loop = asyncio.get_running_loop()
         if self._leash:
             self._leash.attach(loop)
         self._registry.subscribe(station.ask_for_turn)
-        self._tasks.start(self._registry.run(), name="registry")
+        self._tasks.start(self._registry.run(), name=REGISTRY_TASK)
         self._tasks.start(storage.watch(), name="storage watch")
         servers = await self._serve(station)
         await station.catch_up()
@@ -98,9 +108,8 @@ class Control:
         log.info("control.stopped")
 
     def _open_registry(self, identity: GroupIdentity, state: Path) -> None:
-        self._registry = Registry.open(
-            identity, self._config, Ledger(state / "ledger.sqlite"), self._clock
-        )
+        self._ledger = Ledger(state)
+        self._registry = Registry.open(identity, self._config, self._ledger, self._clock)
 
     def _assemble(self, station: Station, storage: StorageWatch) -> None:
         launcher, tasks = Launcher(), self._tasks
@@ -128,10 +137,10 @@ class Control:
     async def _serve(self, station: Station) -> list[HttpServer]:
         pki = Pki(Path(self._config.state_directory))
         desk = JoinDesk(station.name, self._registry, pki.authority)
-        admin = [*record_routes(station), *mirror_routes(station, desk, pki)]
+        admin = [*record_routes(station), *mirror_routes(station, desk, self._clock)]
         await station.feed.serve(self._socket("feed"), self._tasks)
         servers = [
-            (HttpServer(relayed_routes(station, desk), is_relayed=True), "relay"),
+            (HttpServer(relayed_routes(station, desk, self._clock), is_relayed=True), "relay"),
             (HttpServer(admin, is_relayed=False), "admin"),
         ]
         for server, name in servers:
@@ -178,6 +187,11 @@ class Control:
             self._schedule.succeeded(SourceId(source))
         else:
             self._schedule.failed(SourceId(source), retriable=is_retriable)
+
+    def _task_died(self, name: str, error: BaseException) -> None:
+        if name == REGISTRY_TASK:
+            log.error("registry.failed", error=repr(error), cure="control starts again")
+            self._stop.set()
 
     def _drain(self) -> None:
         self._station.is_draining = True

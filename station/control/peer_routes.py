@@ -1,18 +1,20 @@
 """What workers relay to control: gossip and manifests from peers, joins from candidates, snippets for people."""
 
 import asyncio
-from pathlib import Path
 
 from aiohttp import web
 
+from station.control.admin_records import json_body
 from station.control.http_server import ApiError, via
 from station.control.station import Station
 from station.model.identity import InvalidName, Revision, SourceId
+from station.peering.desk import JoinDesk
+from station.runtime.clock import Clock
 
 
-def relayed_routes(station: Station) -> list[web.RouteDef]:
+def relayed_routes(station: Station, desk: JoinDesk, clock: Clock) -> list[web.RouteDef]:
     """Routes behind the three public ports and the peer port. Each looks at the listener first."""
-    api = _Relayed(station)
+    api = _Relayed(station, desk, clock)
     return [
         web.post("/gossip", api.gossip),
         web.get("/manifest/{source}/{revision}", api.manifest),
@@ -21,11 +23,17 @@ def relayed_routes(station: Station) -> list[web.RouteDef]:
 
 
 class _Relayed:
-    def __init__(self, station: Station) -> None:
+    def __init__(self, station: Station, desk: JoinDesk, clock: Clock) -> None:
         self._station = station
+        self._desk = desk
+        self._clock = clock
 
     async def gossip(self, request: web.Request) -> web.Response:
-        return await self._station.gossip(self._member(request), request)
+        received = self._clock.wall()
+        answer = await self._station.registry.handle_request(
+            self._peer(request), await request.read(), received
+        )
+        return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
 
     async def manifest(self, request: web.Request) -> web.StreamResponse:
         self._member(request)
@@ -34,7 +42,7 @@ class _Relayed:
             revision = Revision.parse(request.match_info["revision"])
         except InvalidName as error:
             raise ApiError(400, "name", str(error)) from None
-        path = Path(await self._station.manifest_path(source, revision))
+        path = await self._station.manifest_path(source, revision)
         try:
             data = await asyncio.to_thread(path.read_bytes)
         except OSError:
@@ -45,13 +53,18 @@ class _Relayed:
         way = via(request)
         if way.listener != "https":
             raise ApiError(404, "unknown", "no such page")
-        status, answer = await self._station.join(await request.json(), way.client)
+        body = await json_body(request)
+        status, answer = await self._desk.handle(body, self._clock.wall(), way.client)
         return web.json_response(answer, status=status)
 
-    def _member(self, request: web.Request) -> str:
+    def _peer(self, request: web.Request) -> str:
         way = via(request)
         if way.listener != "peers" or not way.peer:
             raise ApiError(404, "unknown", "no such page")
-        if way.peer not in self._station.members():
-            raise ApiError(403, "forgotten", f"{way.peer} is not a member of this group (any more)")
         return way.peer
+
+    def _member(self, request: web.Request) -> str:
+        peer = self._peer(request)
+        if not self._station.registry.allowed(peer):
+            raise ApiError(403, "forgotten", f"{peer} is not a member of this group (any more)")
+        return peer

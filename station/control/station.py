@@ -6,6 +6,7 @@ each second anyway. A turn only decides; what takes time runs in tasks of its ow
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from station.control.snapshot import OwnFacts, build_snapshot
 from station.control.storage_view import StoredSource
 from station.control.storage_watch import StorageWatch
 from station.control.syncs import SyncDesk
+from station.model.identity import Revision, SourceId
 from station.model.mirror_list import MirrorListEntry, derive_mirror_list
 from station.model.now import Now
 from station.model.report import SourceReport, StationReport
@@ -26,6 +28,7 @@ from station.peering.changes import Change
 from station.peering.registry import Registry
 from station.publish.view import SourceState, View
 from station.runtime.clock import Clock
+from station.storage.layout import manifest_copy
 
 TURN_EVERY_S = 1.0
 # At most so long after a change: many changes in one packet are one turn.
@@ -50,7 +53,7 @@ class Station:
         self.is_draining = False
         self._config = config
         self._clock = clock
-        self._ca_pem = ca_pem
+        self.ca_pem = ca_pem
         self._turn_asked: asyncio.TimerHandle | None = None
         self._flip_timer: asyncio.TimerHandle | None = None
         self._has_exchanged = False
@@ -159,6 +162,16 @@ class Station:
         """The connected workers."""
         return self.feed.workers
 
+    def last_seen(self) -> dict[str, float]:
+        """Seconds since each other station's heartbeat last moved."""
+        statuses = self.registry.statuses()
+        return {name: status.age_s for name, status in statuses.items() if name != self.name}
+
+    def clock_offsets(self) -> dict[str, float]:
+        """The wall clocks of the others minus ours, seconds."""
+        found = {name: self.registry.offset(name) for name in self.registry.stations()}
+        return {name: offset[0] for name, offset in found.items() if offset}
+
     def now(self) -> Now:
         """Both clocks."""
         return Now(wall=self._clock.wall(), boot=self._clock.boot())
@@ -200,7 +213,7 @@ class Station:
         config = self._config
         own = OwnFacts(
             self.name,
-            self._ca_pem,
+            self.ca_pem,
             config.proxy.hosts,
             config.proxy.destinations,
             is_ready,
@@ -237,13 +250,11 @@ class Station:
         self.turn()
         return self._clock.wall()
 
-    async def manifest_path(self, source: str, revision: str) -> str:
+    async def manifest_path(self, source: SourceId, revision: Revision) -> Path:
         """A copy of a manifest on the local disk, for a peer. The file may not exist."""
+        await self.storage.call("copy_manifest", source=source, revision=revision)
         copies = Path(self._config.state_directory) / "manifests"
-        answer = await self.storage.call(
-            "copy_manifest", source=source, revision=revision, directory=str(copies)
-        )
-        return str(answer)
+        return manifest_copy(copies, source, revision)
 
     # Details.
 
@@ -315,8 +326,6 @@ class Station:
 
 
 def _with(report: SourceReport, fields: Mapping[str, Any]) -> SourceReport:
-    from dataclasses import replace
-
     return replace(report, **fields)
 
 

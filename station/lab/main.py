@@ -3,11 +3,11 @@
 Nothing needs root. Everything listens on loopback; all state lies in one directory.
 """
 
-import functools
 import json
 import shutil
 import tempfile
 import time
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ def _build(
         pids[station.name] = start_station(processes, station).pid
         wait_for(
             f"answer from {station.name}",
-            lambda s=station: _is_ready(s),
+            partial(_is_ready, station),
             processes,
             lab.root,
             START_S,

@@ -142,10 +142,9 @@ class SourceRecord(Record):
     is_mirror_sync_allowed: bool = True
     is_pinned: bool = False
     tolerate_missing: Annotated[int, Field(ge=0)] = 0
-    frozen_revision: RevisionKey | None = None
-    frozen_until: float | None = (
-        None  # wall time, seconds; None with a frozen_revision: until unfrozen
-    )
+    is_frozen: bool = False
+    frozen_revision: RevisionKey | None = None  # None: the one that is live
+    frozen_until: float | None = None  # wall time, seconds; None: until unfrozen
 
 
 class ProfileRecord(Record):

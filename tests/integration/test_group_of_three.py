@@ -39,12 +39,11 @@ def source_of(lab: LabUnderTest) -> str:
     return source
 
 
-def client(tmp_path: Path, lab: LabUnderTest, scheme: str = "http", **options: object) -> Dnf:
+def client(tmp_path: Path, lab: LabUnderTest, scheme: str = "http", *, proxy: str = "") -> Dnf:
     dnf = Dnf(tmp_path)
     base = lab.http if scheme == "http" else lab.https
-    if scheme == "https":
-        options["sslcacert"] = lab.ca
-    dnf.repo("demo", f"{base}/repo/{source_of(lab)}/", **options)
+    ca = lab.ca if scheme == "https" else ""
+    dnf.repo("demo", cacert=ca, baseurl=f"{base}/repo/{source_of(lab)}/", proxy=proxy)
     return dnf
 
 
@@ -64,7 +63,7 @@ def test_dnf_works_through_the_balancer_on_https_with_the_ca_verified(
 
 def test_dnf_refuses_https_without_the_ca(lab: LabUnderTest, tmp_path: Path) -> None:
     dnf = Dnf(tmp_path)
-    dnf.repo("demo", f"{lab.https}/repo/{source_of(lab)}/")
+    dnf.repo("demo", baseurl=f"{lab.https}/repo/{source_of(lab)}/")
     assert dnf.makecache().rc != 0
 
 

@@ -5,7 +5,7 @@ published apart, the first publication, the candidate.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from station.model.identity import Revision
 from station.model.now import Now
@@ -16,6 +16,13 @@ from station.publish.effects import Effect, WritePublication
 from station.publish.readiness import Readiness, Verdict
 from station.publish.rules import Rules
 from station.publish.view import Member, SourceState, View, able
+
+
+class Content(NamedTuple):
+    """What a publication shows, without its number. Compared as it stands: newer content first."""
+
+    order: int
+    revision: Revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +86,12 @@ class Proposer:
             return []  # one at a time
         if is_smaller:
             return []
-        revision = self._next_content(state, course, present, registered, now)
-        if revision is None:
+        content = self._next_content(state, course, present, registered, now)
+        if content is None:
             return []
-        order, at = revision[0], (now.wall + self._rules.lead_s if registered else 0.0)
         number = 1 + max(state.greatest, *(m.holds(self._source).greatest for m in present))
-        return self._write(Publication(number, order, revision[1]), at, now)
+        at = now.wall + self._rules.lead_s if registered else 0.0
+        return self._write(Publication(number, content.order, content.revision), at, now)
 
     def _next_content(
         self,
@@ -93,14 +100,16 @@ class Proposer:
         present: tuple[Member, ...],
         registered: Publication | None,
         now: Now,
-    ) -> tuple[int, Revision] | None:
+    ) -> Content | None:
         freeze = state.freeze_in_force(now.wall)
         chosen = freeze.revision if freeze else None
         if chosen is None and registered is not None:
             newest = self._newest_shown(course, present, registered)
             if newest is not None:
                 # It passed a barrier on its own side and is shown there: only the manifest must be everywhere.
-                is_everywhere = all(newest[1] in m.holds(self._source).orders for m in present)
+                is_everywhere = all(
+                    newest.revision in m.holds(self._source).orders for m in present
+                )
                 if is_everywhere or self._has_waited("heal", now, self._rules.manifest_s):
                     return newest
                 return None
@@ -111,7 +120,7 @@ class Proposer:
         if order is None or (registered is not None and not self._verdict.is_ready):
             return None
         self.left_behind = self._verdict.left_behind
-        return order, self.candidate
+        return Content(order, self.candidate)
 
     def _choose(
         self, state: SourceState, around: Around, course: Course, now: Now, holder: str
@@ -176,12 +185,11 @@ class Proposer:
 
     def _newest_shown(
         self, course: Course, present: tuple[Member, ...], registered: Publication
-    ) -> tuple[int, Revision] | None:
+    ) -> Content | None:
         """The newest content that is live somewhere, if the registered publication is older than that."""
         lives = [course.live, *(m.holds(self._source).live for m in present)]
-        contents = [(p.order, p.revision) for p in lives if p is not None]
-        newest = max(contents, default=None)
-        return newest if newest is not None and newest[0] > registered.order else None
+        newest = max((Content(p.order, p.revision) for p in lives if p is not None), default=None)
+        return newest if newest is not None and newest.order > registered.order else None
 
     def _is_being_written(self, state: SourceState, now: Now) -> bool:
         if self._written is None:

@@ -62,6 +62,7 @@ class _Chaos:
             (1, self._trouble),
             (1, self._clock),
             (2, self._speed),
+            (2, self._lag),
             (1, self._freeze),
             (1, self._unfreeze),
             (1, self._loss),
@@ -70,6 +71,9 @@ class _Chaos:
         kept = [fault for fault in faults if self.random.random() < 0.7]
         self._faults = [what for _, what in kept] or [self._upstream]
         self._weights = [weight for weight, _ in kept] or [1]
+        if world.seed % 5 == 4:  # two sides that live long enough to go apart
+            self._faults = [self._upstream, self._partition, self._lag, world.heal]
+            self._weights = [8, 1, 3, 1]
         self._is_catastrophe_due = self.random.random() < 0.1
 
     def strike(self) -> None:
@@ -84,7 +88,7 @@ class _Chaos:
         world.loss = 0.0
         world.heal()
         for station in world.stations.values():
-            station.speed = station.speed or 2.0
+            station.speed, station.upstream_lag = station.speed or 2.0, 0
             world.set_trouble(station, "")
         for _ in range(2):  # a station without its state needs another one to be let in
             world.start_all()
@@ -139,6 +143,9 @@ class _Chaos:
 
     def _speed(self) -> None:
         self._station().speed = self.random.choice([0.0, 0.5, 2.0, 10.0])
+
+    def _lag(self) -> None:
+        self._station().upstream_lag = self.random.choice([0, 1, 2, 4])
 
     def _freeze(self) -> None:
         station = self._station()

@@ -83,6 +83,7 @@ class Station:
     wall_offset: float
     boot_offset: float
     speed: float = 5.0
+    upstream_lag: int = 0  # by how many revisions the upstream mirror that it asks is behind
     state: str = "down"  # up, down, paused
     # the state directory
     is_member: bool = True
@@ -142,7 +143,7 @@ class Station:
             return
         assert self.barrier is not None
         if self.barrier.has_duty(SOURCE) and not self.storage.trouble:
-            revision, order = self.world.upstream[-1]
+            revision, order = self.sees_upstream()
             self.upstream = (revision, self.now().boot)
             self._keep_manifest(revision, order)
         self._fetch_manifests()
@@ -152,6 +153,10 @@ class Station:
         self.step()
         if self.state == "up":
             self.push()
+
+    def sees_upstream(self) -> tuple[Revision, int]:
+        """The newest revision and its order, as its upstream mirror shows them."""
+        return self.world.upstream[max(0, len(self.world.upstream) - 1 - self.upstream_lag)]
 
     def push(self) -> None:
         message = self.message()
@@ -307,7 +312,7 @@ class Station:
         if self.storage.trouble or revision is None or revision not in orders:
             return
         done = self.storage.done.get(revision, 0.0)
-        from_upstream = self.barrier.has_duty(SOURCE) and revision == self.world.upstream[-1][0]
+        from_upstream = self.barrier.has_duty(SOURCE) and revision == self.sees_upstream()[0]
         from_peer = any(
             revision in peer.storage.complete()
             for peer in self.world.stations.values()

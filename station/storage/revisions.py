@@ -3,7 +3,7 @@
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,20 +49,21 @@ class Revisions:
         """Raises OSError."""
         return self._layout.manifest(source, revision).read_bytes()
 
-    def complete(self, source: str, revision: str) -> Summary:
+    def complete(self, source: str, revision: str, tolerated: Collection[str] = ()) -> Summary:
         """Look at every object once more, make all names durable, then say so. Repeating it is harmless.
 
-        Raises StorageError (incomplete: the detail counts and names what is missing), RepoError, FsyncFailed, OSError.
+        `tolerated`: paths that may be missing, because upstream lacks them and the source allows for it. Raises StorageError (incomplete: the detail counts and names what is missing), RepoError, FsyncFailed, OSError.
         """
         manifest = self.read_manifest(source, revision)
         summary = check_manifest(manifest)
         pool = Pool(self._layout, self._station)
-        missing = [e.path for e in iterate(manifest) if not pool.has(e.sha256, e.size)]
+        lacking = {e.path: e.sha256 for e in iterate(manifest) if not pool.has(e.sha256, e.size)}
+        missing = [path for path in lacking if path not in tolerated]
         if missing:
             shown = ", ".join(missing[:MISSING_SHOWN_MAX])
             raise StorageError("incomplete", f"{len(missing)} files are missing: {shown}")
         failpoint("revisions.before_settle")
-        pool.settle(entry.sha256 for entry in iterate(manifest))
+        pool.settle(e.sha256 for e in iterate(manifest) if e.path not in lacking)
         failpoint("revisions.before_complete")
         self._write(self._layout.complete(source, revision), _seal(manifest))
         return summary

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from station.model.identity import Revision
 from station.repo.errors import RepoError
-from station.repo.manifest import Summary, iterate
+from station.repo.manifest import iterate
 from station.repo.plan import Wanted, plan_disk, plan_sync
 from station.storage.errors import StorageError
 from station.storage.intents import Intent, declare_intent, withdraw_intent
@@ -144,14 +144,11 @@ class Staging:
         """Look at every object once more, then say that the revision is complete. Raises SyncFailed "storage"."""
         try:
             with writing():
-                summary = self._seal(index.revision, missing)
+                summary = self._revisions.complete(self._order.source, index.revision, missing)
         except (StorageError, RepoError) as error:
             raise SyncFailed("storage", str(error), retriable=True) from error
         self._objects.reclaim()
         return Staged(index.revision, index.order, summary.packages, summary.size, missing)
-
-    def _seal(self, revision: Revision, missing: tuple[str, ...]) -> Summary:
-        return self._revisions.complete(self._order.source, revision)
 
     def _declare(self, revision: Revision, objects: list[str]) -> None:
         with writing():

@@ -57,6 +57,10 @@ class Pki:
         parts = {part: self._read(name) for part, name in _AUTHORITY_FILES.items()}
         return Authority.from_wire(parts)
 
+    def ca_pem(self) -> str:
+        """The group's root, for clients to trust. Raises KeysInvalid."""
+        return self._read("ca.pem")
+
     def peer_leaf(self) -> Leaf:
         """This station's certificate for its peers. Raises KeysInvalid."""
         return Leaf(self._read("peer.pem"), self._read("peer.key"))

@@ -1,12 +1,12 @@
 """The registry's records, decoded once each, as the rest of the station reads them.
 
-A record that does not validate here (a newer station may understand it) is left out and counted; fields that this
-version does not know are ignored for reading and travel on untouched.
+Gossip shows only what validates here, and of that only the fields that this version knows; the rest (a newer
+station may understand it) is kept and relayed, and counted as opaque.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from station.model.records import (
     RECORDS,
@@ -15,38 +15,27 @@ from station.model.records import (
     Kind,
     ProfileRecord,
     PublicationRecord,
-    Record,
     ReferenceRecord,
     SourceRecord,
     StationRecord,
 )
 from station.peering.candidate import GROUP_KEY
-from station.runtime.lines import line
 
-R = TypeVar("R", bound=Record)
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class RecordsView:
-    """Reads through `get(kind, key)` what `changed` named since the last look; the raw value, or None."""
+    """Reads through `get(kind, key)`, which gives a valid value or None, what `changed` named since the last look."""
 
     def __init__(self, get: Callable[[Kind, str], Mapping[str, Any] | None]) -> None:
         self._get = get
         self._decoded: dict[Kind, Mapping[str, Any]] = {}
-        self._dirty: dict[Kind, set[str]] = {}
-        self._invalid: dict[tuple[Kind, str], str] = {}
+        self._dirty: dict[str, set[str]] = {}
 
-    def changed(self, keys: Iterable[tuple[Kind, str]]) -> None:
+    def changed(self, keys: Iterable[tuple[str, str]]) -> None:
         """These records have new values."""
         for kind, key in keys:
             self._dirty.setdefault(kind, set()).add(key)
-
-    @property
-    def invalid(self) -> Mapping[tuple[Kind, str], str]:
-        """Records left out, and why."""
-        for kind in Kind:
-            self._of(kind)
-        return MappingProxyType(self._invalid)
 
     def group(self) -> GroupRecord | None:
         """What all stations share; None before the first exchange of a station that joined."""
@@ -97,15 +86,7 @@ class RecordsView:
 
     def _decode(self, kind: Kind, key: str) -> Any:
         value = self._get(kind, key)
-        self._invalid.pop((kind, key), None)
-        if value is None:
-            return None
         model = RECORDS.get(kind)
-        if model is None:
-            return MappingProxyType(dict(value))
-        try:
-            return model.model_validate({k: v for k, v in value.items() if k in model.model_fields})
-        except ValueError as error:
-            self._invalid[kind, key] = str(error)
-            line("warning", "record.invalid", kind=kind, key=key, error=str(error)[:500])
-            return None
+        if value is None or model is None:
+            return value
+        return model.model_validate(value)

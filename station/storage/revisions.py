@@ -52,7 +52,9 @@ class Revisions:
     def complete(self, source: str, revision: str, tolerated: Collection[str] = ()) -> Summary:
         """Look at every object once more, make all names durable, then say so. Repeating it is harmless.
 
-        `tolerated`: paths that may be missing, because upstream lacks them and the source allows for it. Raises StorageError (incomplete: the detail counts and names what is missing), RepoError, FsyncFailed, OSError.
+        `tolerated`: paths that may be missing, because upstream lacks them and the source allows for it.
+
+        Raises StorageError (incomplete: the detail counts and names what is missing), RepoError, FsyncFailed, OSError.
         """
         manifest = self.read_manifest(source, revision)
         summary = check_manifest(manifest)

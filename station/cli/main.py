@@ -87,6 +87,9 @@ def lab(
     shared: Annotated[
         bool, typer.Option("--shared", help="All stations on one storage directory.")
     ] = False,
+    network: Annotated[
+        str, typer.Option(metavar="A.B.C", help="Loopback network to use; another one each.")
+    ] = "127.0.0",
 ) -> None:
     """Stations, a balancer and a demo repository on this machine, to try things with."""
     from station.lab.main import run_lab

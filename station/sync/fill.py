@@ -5,10 +5,9 @@ import itertools
 import os
 from pathlib import Path
 
-from station.model.identity import Revision
 from station.repo.checksum import Checksum
 from station.repo.errors import RepoError
-from station.repo.manifest import Entry, lookup
+from station.repo.manifest import lookup
 from station.repo.plan import Wanted
 from station.storage.layout import Layout
 from station.storage.pool import Pool
@@ -69,24 +68,31 @@ class Fill:
         self._say("filled", wanted.path, **facts)
 
     async def _look_up(self) -> Wanted:
+        """The ordered path in the ordered revision, or in the newest that has it. Raises SyncFailed."""
         order = self._order
-        revision = order.revision or order.live
-        if revision is None:
-            raise SyncFailed("missing", f"{order.path}: no revision is named", retriable=False)
-        manifest = await self._manifest(revision)
-        try:
-            entry: Entry | None = lookup(manifest, order.path.encode())
-        except RepoError as error:
-            raise SyncFailed("metadata", str(error), retriable=True) from error
-        if entry is None:
-            raise SyncFailed("missing", f"{order.path} is not in {revision}", retriable=False)
-        return Wanted(entry.path, Checksum("sha256", entry.sha256), entry.size, entry.mtime)
+        for manifest in await self._manifests():
+            try:
+                entry = lookup(manifest, order.path.encode())
+            except RepoError as error:
+                raise SyncFailed("metadata", str(error), retriable=True) from error
+            if entry is not None:
+                checksum = Checksum("sha256", entry.sha256)
+                return Wanted(entry.path, checksum, entry.size, entry.mtime)
+        where = order.revision or "any revision that is here"
+        raise SyncFailed("missing", f"{order.path} is not in {where}", retriable=False)
 
-    async def _manifest(self, revision: Revision) -> bytes:
+    async def _manifests(self) -> list[bytes]:
+        source, revision = self._order.source, self._order.revision
         revisions = Revisions(Layout(self._order.storage), self._order.station)
+        if revision is None:
+            with writing():
+                found = {one: revisions.stored(source, one) for one in revisions.revisions(source)}
+                orders = {one: stored.summary.order for one, stored in found.items() if stored}
+                newest = sorted(orders, key=lambda one: orders[one], reverse=True)
+                return [revisions.read_manifest(source, one) for one in newest]
         with contextlib.suppress(OSError):
-            return revisions.read_manifest(self._order.source, revision)
-        return await self._peers.manifest(self._order.source, revision)
+            return [revisions.read_manifest(source, revision)]
+        return [await self._peers.manifest(source, revision)]
 
     def _say(self, event: str, path: str, **fields: object) -> None:
         revision = self._order.revision or ""

@@ -8,28 +8,22 @@ import asyncio
 import contextlib
 import os
 import signal
-import ssl
 import sys
 import time
 
-from station.forward.address import judge
 from station.model.identity import Revision
 from station.runtime.clock import system_clock
 from station.runtime.lines import line, set_process
 from station.runtime.tasks import Tasks
 from station.storage.layout import Layout
 from station.storage.pool import Pool
-from station.sync.conversation import Conversation
+from station.sync.channels import Channels, open_channel
 from station.sync.copying import copy, copy_metadata
-from station.sync.egress import Egress
 from station.sync.events import Events
 from station.sync.failure import SyncFailed
-from station.sync.fetch import Bulk
 from station.sync.fill import Fill, reclaim_fills
 from station.sync.memory import alone
-from station.sync.objects import Objects
 from station.sync.order import Order
-from station.sync.peers import Peers
 from station.sync.run import sync
 from station.sync.staging import Staged, Staging
 
@@ -44,6 +38,8 @@ class Job:
     def __init__(self, events: Events) -> None:
         self._events = events
         self._tasks = Tasks()
+        self._channels = Channels()
+        self._has_filled = False
 
     async def run(self, orders: asyncio.StreamReader) -> int:
         """Until an order that stands alone is done, or there are no more. Returns the exit code."""
@@ -52,9 +48,14 @@ class Job:
                 order = Order.parse(text)
             except SyncFailed as failure:
                 self._events.failed(failure)
+                if self._has_filled:
+                    continue  # the other fills are none the worse
                 return 1
             set_process(f"sync-{order.source}" if order.kind != "fill" else "fill")
             if order.kind == "fill":
+                if not self._has_filled:
+                    reclaim_fills(Layout(order.storage).partial(order.station))
+                self._has_filled = True
                 self._tasks.start(self._fill(order), name=f"fill {order.path}")
                 continue
             work = self._tasks.start(self._alone(order), name=f"{order.kind} {order.source}")
@@ -64,6 +65,7 @@ class Job:
             await self._tasks.close()
             return code
         await self._tasks.close()
+        await self._channels.close()
         return 0
 
     async def _alone(self, order: Order) -> int:
@@ -81,26 +83,22 @@ class Job:
         return 0
 
     async def _work(self, order: Order) -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            egress, context = Egress([order.url], judge), _context(order)
-            upstream = await stack.enter_async_context(Bulk(egress, context, order.limits))
-            peers = await stack.enter_async_context(Peers(order, order.limits))
-            objects = stack.enter_context(contextlib.closing(Objects(order, upstream, peers)))
-            staging = stack.enter_context(contextlib.closing(Staging(order, objects, self._events)))
+        async with open_channel(order) as channel:
+            peers, objects = channel.peers, channel.objects
             pool = Pool(Layout(order.storage), order.station)
-            try:
-                if order.kind == "manifest":
-                    await copy_metadata(order, peers, objects, staging, pool)
-                elif order.kind == "copy":
-                    self._staged(await copy(order, peers, objects, staging, pool))
-                else:
-                    small = Conversation(egress, context, order.limits)
-                    conversation = await stack.enter_async_context(small)
-                    self._staged(await sync(order, conversation, staging, system_clock()))
-            except SyncFailed as failure:
-                if failure.code == "no-space":
-                    objects.reclaim()
-                raise
+            with contextlib.closing(Staging(order, objects, self._events)) as staging:
+                try:
+                    if order.kind == "manifest":
+                        await copy_metadata(order, peers, objects, staging, pool)
+                    elif order.kind == "copy":
+                        self._staged(await copy(order, peers, objects, staging, pool))
+                    else:
+                        clock = system_clock()
+                        self._staged(await sync(order, channel.conversation, staging, clock))
+                except SyncFailed as failure:
+                    if failure.code == "no-space":
+                        objects.reclaim()
+                    raise
 
     def _staged(self, result: Staged | Revision) -> None:
         if isinstance(result, Revision):
@@ -116,21 +114,8 @@ class Job:
         )
 
     async def _fill(self, order: Order) -> None:
-        reclaim_fills(Layout(order.storage).partial(order.station))
-        async with contextlib.AsyncExitStack() as stack:
-            egress = Egress([order.url], judge)
-            upstream = await stack.enter_async_context(Bulk(egress, _context(order), order.limits))
-            peers = await stack.enter_async_context(Peers(order, order.limits))
-            objects = stack.enter_context(contextlib.closing(Objects(order, upstream, peers)))
-            await Fill(order, peers, objects, self._events).run()
-
-
-def _context(order: Order) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if not order.is_sslverify_enabled:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+        async with self._channels.use(order) as channel:
+            await Fill(order, channel.peers, channel.objects, self._events).run()
 
 
 async def _main() -> int:

@@ -118,7 +118,10 @@ class Launcher:
 
 def _ends(event: Mapping[str, Any], kind: str) -> bool:
     name = event["event"]
-    return name in ("staged", "unchanged", "failed") or (name == "metadata" and kind == "manifest")
+    return name in ("staged", "unchanged", "failed") or (name, kind) in (
+        ("metadata", "manifest"),
+        ("filled", "fill"),
+    )
 
 
 def _failed(code: str, detail: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Self
 
 from station.repo.errors import RepoError
 from station.repo.manifest import ENTRIES_MAX
+from station.runtime.lines import line
 from station.sync.conversation import Conversation
 from station.sync.egress import Egress
 from station.sync.failure import SyncFailed
@@ -24,13 +25,18 @@ class Peers:
     """The peers of one order. Use as a context manager."""
 
     def __init__(self, order: Order, limits: Limits) -> None:
-        self._peers = list(order.peers) if order.peer_tls else []
-        random.shuffle(self._peers)
+        self._peers: list[Peer] = []
+        context = ssl.create_default_context()
+        if order.peers and order.peer_tls:
+            try:
+                context = peer_context(order.peer_tls)
+                self._peers = random.sample(order.peers, len(order.peers))
+            except (OSError, ssl.SSLError) as error:
+                line("error", "sync.peer_tls", error=error)  # upstream alone will do
         self._failures: dict[str, int] = {}
         self._misses: dict[str, int] = {}
         self._asked = 0
         egress = Egress((peer.url for peer in self._peers), _no_redirect)
-        context = peer_context(order.peer_tls) if order.peer_tls else ssl.create_default_context()
         self._bulk = Bulk(egress, context, limits)
         self._conversation = Conversation(egress, context, limits)
 

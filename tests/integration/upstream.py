@@ -129,8 +129,16 @@ class Certificate:
 class Upstream:
     """The server. Serves `root`; `swap` changes to another directory between two requests."""
 
-    def __init__(self, root: Path, *, tls: bool = False, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        tls: bool = False,
+        host: str = "127.0.0.1",
+        client_ca: Path | None = None,  # with tls: clients must show a certificate of this CA
+    ) -> None:
         self.root = root
+        self._client_ca = client_ca
         self._host, self._tls = host, tls
         self._scratch = tempfile.TemporaryDirectory()
         self.certificate = Certificate.make(Path(self._scratch.name)) if tls else None
@@ -144,6 +152,9 @@ class Upstream:
         if self.certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self.certificate.chain, self.certificate.key)
+            if self._client_ca:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(self._client_ca)
         self._server = _Server(self, self._host, context)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.02,), name="upstream"

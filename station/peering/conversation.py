@@ -53,11 +53,16 @@ async def converse(
     if json is not None:
         content = json_codec.dumps(json, separators=(",", ":")).encode()
     sent = {"Accept-Encoding": "identity", **(headers or {})}
+    handshake = _Handshake()
     try:
         async with (
             asyncio.timeout(deadline_s),
             client.stream(
-                method, url, content=content, headers=sent, extensions=dict(extensions or {})
+                method,
+                url,
+                content=content,
+                headers=sent,
+                extensions={**(extensions or {}), "trace": handshake.trace},
             ) as response,
         ):
             body = bytearray()
@@ -70,3 +75,28 @@ async def converse(
         raise ConversationFailed(f"no complete answer within {deadline_s:g} s") from error
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
         raise ConversationFailed(str(error) or type(error).__name__) from error
+    finally:
+        await handshake.close_unfinished()
+
+
+class _Handshake:
+    """The connection of one conversation while its TLS handshake is not done.
+
+    httpcore 1.0 forgets a connection on which it is cancelled just then, and a peer that accepts and says nothing
+    would cost a descriptor for each try.
+    """
+
+    def __init__(self) -> None:
+        self._connection: Any = None
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Called by httpcore at each step."""
+        if event == "connection.connect_tcp.complete":
+            self._connection = info["return_value"]
+        elif event == "connection.start_tls.complete" or event.startswith("http11."):
+            self._connection = None
+
+    async def close_unfinished(self) -> None:
+        """Close the connection if the handshake never ended; a second close does no harm."""
+        if self._connection is not None:
+            await self._connection.aclose()

@@ -241,11 +241,11 @@ async def can_talk(station: PeeringStation, context: ssl.SSLContext) -> bool:
 async def test_station_that_answers_in_anothers_place_is_not_believed(
     pair: tuple[PeeringStation, PeeringStation],
 ) -> None:
-    a, b = pair
+    a, _ = pair
     transport = PeerTransport(a.pki, a.clock)
     misled = a.registry.stations()["StationB"].model_copy(update={"peer_port": port_of(a.peers)})
     try:
-        with pytest.raises(ConversationFailed, match="(?i)certificate"):
+        with pytest.raises(ConversationFailed, match=r"(?i)certificate"):
             await transport.exchange(misled, b"{}")
     finally:
         await transport.close()

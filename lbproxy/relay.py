@@ -100,6 +100,7 @@ class _End:
         "full",
         "in_pipe",
         "is_ended",
+        "is_mute",
         "mask",
         "peer",
         "pending",
@@ -122,6 +123,7 @@ class _End:
         self.in_pipe = 0
         self.full = 0  # full reads in a row; _FULL_READS_TO_SPLICE: bulk
         self.small = 0  # small splices in a row
+        self.is_mute = False  # what is read is dropped
         self.is_ended = False  # end of stream read and passed on
 
     def watch(self, mask: int) -> None:
@@ -160,6 +162,8 @@ class _End:
             return
         if size == 0:
             self._end()
+            return
+        if self.is_mute:
             return
         self.count += size
         self.full = self.full + 1 if size == _READ_BYTES else 0
@@ -299,9 +303,12 @@ class Tunnel:
         """Both sockets are closed."""
         return bool(self.close_reason)
 
-    def begin(self, a: socket.socket, b: socket.socket, to_b: bytes, to_a: bytes) -> None:
+    def begin(
+        self, a: socket.socket, b: socket.socket, to_b: bytes, to_a: bytes, mute: bool
+    ) -> None:
         """Only for Relay.start."""
         self._a, self._b = _End(a, self), _End(b, self)
+        self._a.is_mute = mute
         self._a.peer, self._b.peer = self._b, self._a
         self._a.begin(to_b)
         if not self.is_closed:
@@ -359,16 +366,17 @@ class Relay:
         *,
         to_b: bytes = b"",
         to_a: bytes = b"",
+        is_a_mute: bool = False,
         on_close: Callable[[Tunnel], None] | None = None,
     ) -> Tunnel:
         """Relay between two connected non-blocking sockets that nobody watches, and own them from now on.
 
-        `to_b` and `to_a` are written first. `on_close` is called once, after both sockets were closed; possibly before
-        this returns.
+        `to_b` and `to_a` are written first. `is_a_mute`: what `a` sends is dropped, its end is passed on. `on_close` is
+        called once, after both sockets were closed; possibly before this returns.
         """
         tunnel = Tunnel(self, on_close)
         self.tunnels.add(tunnel)
-        tunnel.begin(a, b, to_b, to_a)
+        tunnel.begin(a, b, to_b, to_a, is_a_mute)
         return tunnel
 
     def close(self) -> None:

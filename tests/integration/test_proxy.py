@@ -1,205 +1,23 @@
-"""The proxy worker as a process, with real clients and targets on loopback."""
+"""The proxy worker: who may go where, and what is passed on."""
 
 import contextlib
-import json
-import os
-import signal
 import socket
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lbproxy.proxy_header import encode_v1, encode_v2, parse
-from station.model.snapshot import MemberView, Snapshot, to_wire
-from station.runtime.frames import encode_frame
-
-
-def read_all(sock: socket.socket) -> bytes:
-    return b"".join(iter(lambda: sock.recv(1 << 20), b""))
-
-
-def read_head(sock: socket.socket) -> bytes:
-    data = b""
-    while not data.endswith(b"\r\n\r\n"):
-        byte = sock.recv(1)
-        if not byte:
-            break
-        data += byte
-    return data
-
-
-class Origin:
-    """A listening socket that hands each connection to `serve` in a thread."""
-
-    def __init__(
-        self,
-        serve: Callable[[socket.socket], None],
-        path: Path | None = None,
-        host: str = "127.0.0.1",
-    ) -> None:
-        if path is None:
-            self.sock = socket.create_server((host, 0))
-        else:
-            self.sock = socket.socket(socket.AF_UNIX)
-            self.sock.bind(str(path))
-            self.sock.listen()
-        self.port = 0 if path else self.sock.getsockname()[1]
-        self.accepted = 0
-        self._serve = serve
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                conn, _ = self.sock.accept()
-            except OSError:
-                return
-            self.accepted += 1
-            threading.Thread(target=self._one, args=(conn,), daemon=True).start()
-
-    def _one(self, conn: socket.socket) -> None:
-        conn.settimeout(20)
-        with conn, contextlib.suppress(OSError):
-            self._serve(conn)
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)
-        self.sock.close()
-        self._thread.join(5)
-
-
-def echo(conn: socket.socket) -> None:
-    while data := conn.recv(65536):
-        conn.sendall(data)
-    conn.sendall(b"bye")
-
-
-def http(conn: socket.socket) -> None:
-    """Answers with the head it got, and wants to keep the connection."""
-    head = read_head(conn)
-    conn.sendall(
-        b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: timeout=60\r\n"
-        b"Content-Length: %d\r\n\r\n%s" % (len(head), head)
-    )
-    conn.recv(1)
-
-
-def files(conn: socket.socket) -> None:
-    """Plays the files worker: says what the PROXY header told, then echoes."""
-    data = conn.recv(4096)
-    header = parse(data)
-    assert header is not None and header.source is not None
-    conn.sendall(
-        f"HTTP/1.1 200 OK\r\nX-Listener: {header.listener()}\r\nX-Client: {header.source[0]}\r\n\r\n".encode()
-        + data[header.size :]
-    )
-
-
-class Proxy:
-    """A proxy worker and its sockets."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.process: subprocess.Popen[bytes] | None = None
-        self._stack = contextlib.ExitStack()
-        self._stack.callback(self.listener.close)
-        self.control: Control | None = None
-
-    def origin(self, serve: Callable[[socket.socket], None], path: Path | None = None) -> Origin:
-        origin = Origin(serve, path)
-        self._stack.callback(origin.close)
-        return origin
-
-    def start(self, *destinations: str, snapshot: Snapshot | None = None, **settings: Any) -> None:
-        run = self.directory
-        if snapshot is not None:
-            self.control = Control(run / "feed.sock", snapshot)
-            self._stack.callback(self.control.close)
-        self.origin(files, run / "files.sock")
-        wanted = {
-            "name": "proxy-0",
-            "feed": str(run / "feed.sock"),
-            "files": str(run / "files.sock"),
-            "listeners": [{"fd": self.listener.fileno(), "kind": "proxy"}],
-            "balancers": [],
-            "hosts": ["127.0.0.0/8"],
-            "destinations": list(destinations),
-            "forward": "",
-            "ports": {"proxy": 16080, "http": 17080, "https": 17443},
-        } | settings
-        self.log = (run / "log").open("w+b")
-        self._stack.callback(self.log.close)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "station.serve.proxy_worker"],
-            env=os.environ | {"STATION_SETTINGS": json.dumps(wanted)},
-            pass_fds=(self.listener.fileno(),),
-            stderr=self.log,
-        )
-
-    def connect(self, source: str = "127.0.0.1") -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), 15, (source, 0))
-
-    def ask(self, request: bytes, source: str = "127.0.0.1") -> bytes:
-        with self.connect(source) as sock:
-            sock.sendall(request)
-            return read_all(sock)
-
-    def status(self, request: bytes) -> int:
-        answer = self.ask(request)
-        return int(answer.split(b" ", 2)[1]) if answer else 0
-
-    def tunnel(self, target: str, early: bytes = b"", source: str = "127.0.0.1") -> socket.socket:
-        sock = self.connect(source)
-        sock.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode() + early)
-        head = read_head(sock)
-        assert b" 200 " in head, head
-        return sock
-
-    def log_text(self) -> str:
-        self.log.seek(0)
-        return self.log.read().decode()
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(10)
-        self._stack.close()
-
-
-class Control:
-    """The other end of the feed: sends one snapshot to whoever comes."""
-
-    def __init__(self, path: Path, snapshot: Snapshot) -> None:
-        self.conns: list[socket.socket] = []
-        self._snapshot = snapshot
-        self._origin = Origin(self._serve, path)
-
-    def _serve(self, conn: socket.socket) -> None:
-        self.conns.append(conn)
-        self.send(self._snapshot)
-        while conn.recv(65536):
-            pass
-
-    def send(self, snapshot: Snapshot) -> None:
-        frame = {"snapshot": to_wire(snapshot), "beat": time.clock_gettime(time.CLOCK_BOOTTIME)}
-        for conn in self.conns:
-            conn.sendall(encode_frame(frame))
-
-    def close(self) -> None:
-        for conn in self.conns:
-            with contextlib.suppress(OSError):
-                conn.shutdown(socket.SHUT_RDWR)
-        self._origin.close()
+from lbproxy.proxy_header import encode_v1, encode_v2
+from tests.integration.proxy_harness import (
+    Proxy,
+    connect,
+    echo,
+    eventually,
+    http,
+    read_all,
+    read_head,
+    snapshot,
+)
 
 
 @pytest.fixture
@@ -209,23 +27,6 @@ def proxy(tmp_path: Path) -> Iterator[Proxy]:
         yield proxy
     finally:
         proxy.stop()
-
-
-def snapshot(**fields: Any) -> Snapshot:
-    known: dict[str, Any] = {
-        "number": 1,
-        "is_ready": True,
-        "reason": "",
-        "station": "A",
-        "hostname": "lb.example",
-        "members": (MemberView("A", "192.0.2.11"),),
-        "proxy_hosts": ("127.0.0.0/8",),
-    }
-    return Snapshot(**(known | fields))
-
-
-def connect(target: str, fields: str = "") -> bytes:
-    return f"CONNECT {target} HTTP/1.1\r\n{fields}\r\n".encode()
 
 
 def test_tunnel_passes_early_bytes_and_keeps_half_close(proxy: Proxy) -> None:
@@ -363,32 +164,6 @@ def test_address_behind_a_balancer_decides_and_its_header_is_required(proxy: Pro
     assert proxy.status(encode_v2(None, None, local=True) + connect(target)) == 403
 
 
-def test_balancer_that_sends_nothing_is_closed_within_its_deadline(proxy: Proxy) -> None:
-    proxy.start("*", balancers=["127.0.0.0/8"])
-    with proxy.connect() as sock:
-        begin = time.monotonic()
-        assert sock.recv(1) == b""
-        assert time.monotonic() - begin < 6  # three seconds, and the start of the worker
-
-
-def test_slow_heads_are_closed_and_honest_clients_served_meanwhile(proxy: Proxy) -> None:
-    origin = proxy.origin(echo)
-    target = f"127.0.0.1:{origin.port}"
-    proxy.start(target)
-    with contextlib.ExitStack() as stack:
-        slow = [stack.enter_context(proxy.connect()) for _ in range(200)]
-        for sock in slow:
-            sock.sendall(b"CONNECT h:443 HTTP/1.1\r\nX: ")
-        begin = time.monotonic()
-        with proxy.tunnel(target, b"x") as honest:
-            assert honest.recv(1) == b"x"
-        assert time.monotonic() - begin < 2
-        for sock in slow:
-            sock.settimeout(14)
-            assert sock.recv(1) == b""
-        assert time.monotonic() - begin < 13
-
-
 def test_the_group_itself_is_served_by_the_files_worker_of_this_station(proxy: Proxy) -> None:
     proxy.start(snapshot=snapshot())
     eventually(lambda: proxy.status(b"GET /health/ready HTTP/1.1\r\n\r\n") == 200)
@@ -399,61 +174,6 @@ def test_the_group_itself_is_served_by_the_files_worker_of_this_station(proxy: P
         assert b"X-Listener: https\r\n" in read_all(sock)
     for port in (16080, 17946, 443):
         assert proxy.status(connect(f"lb.example:{port}")) == 403
-
-
-def test_narrowed_ranges_end_the_tunnels_of_barred_clients_only(proxy: Proxy) -> None:
-    origin = proxy.origin(echo)
-    target = f"127.0.0.1:{origin.port}"
-    proxy.start(snapshot=snapshot(proxy_destinations=(target,)))
-    eventually(lambda: proxy.status(b"GET /health/ready HTTP/1.1\r\n\r\n") == 200)
-    with proxy.tunnel(target) as one, proxy.tunnel(target, source="127.0.0.2") as two:
-        assert proxy.control is not None
-        proxy.control.send(
-            snapshot(number=2, proxy_destinations=(target,), proxy_hosts=("127.0.0.1/32",))
-        )
-        two.settimeout(5)
-        assert two.recv(1) == b""
-        one.sendall(b"x")
-        assert one.recv(1) == b"x"
-
-
-def test_one_client_has_a_cap_of_tunnels_and_all_together_too(proxy: Proxy) -> None:
-    origin = proxy.origin(echo)
-    target = f"127.0.0.1:{origin.port}"
-    proxy.start(target, tunnels=3, tunnels_per_client=2)
-    with proxy.tunnel(target), proxy.tunnel(target):
-        assert proxy.status(connect(target)) == 429
-        with proxy.tunnel(target, source="127.0.0.2"):
-            assert proxy.ask(connect(target), "127.0.0.3").startswith(b"HTTP/1.1 503 ")
-            assert proxy.status(b"GET /health/live HTTP/1.1\r\n\r\n") == 200
-    eventually(lambda: proxy.status(connect("127.0.0.1:1")) == 403)
-    with proxy.tunnel(target):
-        pass
-
-
-def test_unreachable_targets_get_their_status(proxy: Proxy) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
-    proxy.start(f"127.0.0.1:{port}", "no-such-host.invalid:443")
-    assert proxy.status(connect(f"127.0.0.1:{port}")) == 502
-    assert proxy.status(connect("no-such-host.invalid:443")) in (502, 504)
-
-
-def test_slow_reader_stops_a_fast_writer_and_bulk_arrives_whole(proxy: Proxy) -> None:
-    sent = []
-
-    def flood(conn: socket.socket) -> None:
-        piece = bytes(range(256)) * 4096
-        for _ in range(64):
-            conn.sendall(piece)
-            sent.append(len(piece))
-
-    origin = proxy.origin(flood)
-    proxy.start(f"127.0.0.1:{origin.port}")
-    with proxy.tunnel(f"127.0.0.1:{origin.port}") as sock:
-        time.sleep(0.7)
-        assert len(sent) < 40  # what the kernel's buffers take
-        assert read_all(sock) == bytes(range(256)) * 4096 * 64
 
 
 def outer(conn: socket.socket) -> None:
@@ -490,33 +210,3 @@ def test_proxy_that_is_its_own_outer_proxy_notices(proxy: Proxy) -> None:
     proxy.start("example.com", forward=f"127.0.0.1:{proxy.port}")
     assert proxy.status(connect("example.com:443")) == 502
     assert proxy.status(b"GET http://example.com/ HTTP/1.1\r\n\r\n") == 508
-
-
-def test_refusals_cost_at_most_a_log_line_each_second(proxy: Proxy) -> None:
-    proxy.start("*")
-    begin = time.monotonic()
-    for _ in range(300):
-        assert proxy.status(b"\x05\x01") == 400
-    lines = [line for line in proxy.log_text().splitlines() if "refused" in line]
-    assert len(lines) <= time.monotonic() - begin + 2
-    assert "Traceback" not in proxy.log_text()
-
-
-def test_drain_lets_tunnels_finish(proxy: Proxy) -> None:
-    origin = proxy.origin(echo)
-    target = f"127.0.0.1:{origin.port}"
-    proxy.start(target)
-    assert proxy.process is not None
-    with proxy.tunnel(target) as sock:
-        proxy.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        sock.sendall(b"x")
-        assert sock.recv(1) == b"x"
-    assert proxy.process.wait(5) == 0
-
-
-def eventually(what: Callable[[], bool], seconds: float = 5) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "did not come true in time"
-        time.sleep(0.05)

@@ -1,0 +1,137 @@
+"""The proxy worker under too much: slow clients, caps, floods, changes of the rules, draining."""
+
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.proxy_harness import (
+    Proxy,
+    connect,
+    echo,
+    eventually,
+    read_all,
+    read_head,
+    snapshot,
+)
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[Proxy]:
+    proxy = Proxy(tmp_path)
+    try:
+        yield proxy
+    finally:
+        proxy.stop()
+
+
+def test_balancer_that_sends_nothing_is_closed_within_its_deadline(proxy: Proxy) -> None:
+    proxy.start("*", balancers=["127.0.0.0/8"])
+    with proxy.connect() as sock:
+        begin = time.monotonic()
+        assert sock.recv(1) == b""
+        assert time.monotonic() - begin < 6  # three seconds, and the start of the worker
+
+
+def test_slow_heads_are_closed_and_honest_clients_served_meanwhile(proxy: Proxy) -> None:
+    origin = proxy.origin(echo)
+    target = f"127.0.0.1:{origin.port}"
+    proxy.start(target)
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(proxy.connect()) for _ in range(200)]
+        for sock in slow:
+            sock.sendall(b"CONNECT h:443 HTTP/1.1\r\nX: ")
+        begin = time.monotonic()
+        with proxy.tunnel(target, b"x") as honest:
+            assert honest.recv(1) == b"x"
+        assert time.monotonic() - begin < 2
+        for sock in slow:
+            sock.settimeout(14)
+            assert sock.recv(1) == b""
+        assert time.monotonic() - begin < 13
+
+
+def test_narrowed_ranges_end_the_tunnels_of_barred_clients_only(proxy: Proxy) -> None:
+    origin = proxy.origin(echo)
+    target = f"127.0.0.1:{origin.port}"
+    proxy.start(snapshot=snapshot(proxy_destinations=(target,)))
+    eventually(lambda: proxy.status(b"GET /health/ready HTTP/1.1\r\n\r\n") == 200)
+    with proxy.tunnel(target) as one, proxy.tunnel(target, source="127.0.0.2") as two:
+        assert proxy.control is not None
+        proxy.control.send(
+            snapshot(number=2, proxy_destinations=(target,), proxy_hosts=("127.0.0.1/32",))
+        )
+        two.settimeout(5)
+        assert two.recv(1) == b""
+        one.sendall(b"x")
+        assert one.recv(1) == b"x"
+
+
+def test_one_client_has_a_cap_of_tunnels_and_all_together_too(proxy: Proxy) -> None:
+    origin = proxy.origin(echo)
+    target = f"127.0.0.1:{origin.port}"
+    proxy.start(target, tunnels=3, tunnels_per_client=2)
+    with proxy.tunnel(target), proxy.tunnel(target):
+        assert proxy.status(connect(target)) == 429
+        with proxy.tunnel(target, source="127.0.0.2"):
+            assert proxy.ask(connect(target), "127.0.0.3").startswith(b"HTTP/1.1 503 ")
+            assert proxy.status(b"GET /health/live HTTP/1.1\r\n\r\n") == 200
+    eventually(lambda: can_tunnel(proxy, target))
+
+
+def can_tunnel(proxy: Proxy, target: str) -> bool:
+    with proxy.connect() as sock:
+        sock.sendall(connect(target))
+        return b" 200 " in read_head(sock)
+
+
+def test_unreachable_targets_get_their_status(proxy: Proxy) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    proxy.start(f"127.0.0.1:{port}", "no-such-host.invalid:443")
+    assert proxy.status(connect(f"127.0.0.1:{port}")) == 502
+    assert proxy.status(connect("no-such-host.invalid:443")) in (502, 504)
+
+
+def test_slow_reader_stops_a_fast_writer_and_bulk_arrives_whole(proxy: Proxy) -> None:
+    sent = []
+
+    def flood(conn: socket.socket) -> None:
+        piece = bytes(range(256)) * 4096
+        for _ in range(64):
+            conn.sendall(piece)
+            sent.append(len(piece))
+
+    origin = proxy.origin(flood)
+    proxy.start(f"127.0.0.1:{origin.port}")
+    with proxy.tunnel(f"127.0.0.1:{origin.port}") as sock:
+        time.sleep(0.7)
+        assert len(sent) < 40  # what the kernel's buffers take
+        assert read_all(sock) == bytes(range(256)) * 4096 * 64
+
+
+def test_refusals_cost_at_most_a_log_line_each_second(proxy: Proxy) -> None:
+    proxy.start("*")
+    begin = time.monotonic()
+    for _ in range(300):
+        assert proxy.status(b"\x05\x01") == 400
+    lines = [line for line in proxy.log_text().splitlines() if "refused" in line]
+    assert len(lines) <= time.monotonic() - begin + 2
+    assert "Traceback" not in proxy.log_text()
+
+
+def test_drain_lets_tunnels_finish(proxy: Proxy) -> None:
+    origin = proxy.origin(echo)
+    target = f"127.0.0.1:{origin.port}"
+    proxy.start(target)
+    assert proxy.process is not None
+    with proxy.tunnel(target) as sock:
+        proxy.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        sock.sendall(b"x")
+        assert sock.recv(1) == b"x"
+    assert proxy.process.wait(5) == 0

@@ -75,7 +75,7 @@ class RecordsView:
         dirty = self._dirty.pop(kind, None)
         if dirty:
             fresh = dict(found)
-            for key in dirty:
+            for key in sorted(dirty):
                 value = self._decode(kind, key)
                 if value is None:
                     fresh.pop(key, None)

@@ -216,6 +216,24 @@ def test_peer_of_another_group_is_refused(two: tuple[Pki, Pki], tmp_path: Path) 
         handshake(a.peer_client_context(), other.peer_server_context(), "stationa.peer.station")
 
 
+def test_peer_whose_certificate_has_expired_is_refused(two: tuple[Pki, Pki]) -> None:
+    a, b = two
+    late = issue_peer_leaf(a.authority(), "StationA", time.time() - (LEAF_DAYS + 1) * DAY)
+    write_secret(a.directory / "peer.pem", late.chain)
+    write_secret(a.directory / "peer.key", late.key)
+    with pytest.raises(ssl.SSLError, match=r"(?i)expired"):
+        handshake(a.peer_client_context(), b.peer_server_context(), peer_host_name("Station_B"))
+
+
+def test_peer_without_a_certificate_is_refused(two: tuple[Pki, Pki]) -> None:
+    _, b = two
+    nameless = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    nameless.check_hostname = False
+    nameless.verify_mode = ssl.CERT_NONE
+    with pytest.raises(ssl.SSLError, match=r"(?i)certificate"):
+        handshake(nameless, b.peer_server_context(), peer_host_name("Station_B"))
+
+
 def test_leaf_made_for_clients_does_not_open_the_peer_port(two: tuple[Pki, Pki]) -> None:
     a, b = two
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -10,10 +10,10 @@ from station.model.now import Now
 from station.model.publication import Publication
 from station.publish.course import Course
 from station.publish.effects import Alarm, Effect
-from station.publish.proposer import Around, Proposer
+from station.publish.proposer import Proposer
 from station.publish.restraint import Restraint
 from station.publish.rules import RULES, Rules
-from station.publish.view import Member, SourceState, View
+from station.publish.view import Around, Member, SourceState, View
 
 
 class _Source:
@@ -39,16 +39,16 @@ class Barrier:
         """
         is_start = not self._is_started
         self._is_started = True
-        self._restraint.step(view, now)
+        around = Around.of(view, self._rules)
+        self._restraint.step(around, now)
         for gone in self._sources.keys() - view.sources.keys():
             del self._sources[gone]
         for name in view.sources.keys() - self._sources.keys():
             self._sources[name] = _Source(name, self._rules)
         effects: list[Effect] = []
         for name, state in view.sources.items():
-            effects += self._sources[name].course.step(state, view, now, is_start=is_start)
-        around = Around.of(view, self._rules)
-        may_write = view.may_write and not self._restraint.is_quiet()
+            effects += self._sources[name].course.step(state, around, now, is_start=is_start)
+        may_write = around.own.may_write and not self._restraint.is_quiet()
         is_smaller = self._restraint.is_smaller()
         for name, state in view.sources.items():
             source = self._sources[name]

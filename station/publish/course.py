@@ -9,7 +9,7 @@ from station.model.now import Now
 from station.model.publication import Publication
 from station.publish.effects import Announce, Effect, Flip, LinkLive
 from station.publish.rules import Rules
-from station.publish.view import Registered, SourceState, View
+from station.publish.view import Around, Registered, SourceState
 
 
 class Course:
@@ -33,7 +33,7 @@ class Course:
         self._heard_is_measured = False
         self._linked_at = -rules.relink_s
 
-    def step(self, state: SourceState, view: View, now: Now, *, is_start: bool) -> list[Effect]:
+    def step(self, state: SourceState, around: Around, now: Now, *, is_start: bool) -> list[Effect]:
         """Accept what is new, flip what is due. `is_start`: this station has just begun to look."""
         freeze = state.freeze_in_force(now.wall)
         chosen = freeze.revision if freeze else None
@@ -41,25 +41,34 @@ class Course:
         effects: list[Effect] = []
         self.refused = None
         self._note_greatest(state, now)
-        if state.stored is not None and self._is_accepted(state.stored, chosen):
-            self._flip(state.stored, now)  # somebody wrote it under live/, so its T is past
+        for publication in self._in_force(state, around):
+            if self._is_accepted(publication, chosen):
+                self._flip(publication, now)
         if state.registered is not None:
-            effects += self._receive(state.registered, chosen, view, now, is_start=is_start)
+            effects += self._receive(state.registered, chosen, around, now, is_start=is_start)
         if self.next is not None and now.boot >= self.flip_at:
             self._flip(self.next, now)
         if self.live is not None and self.live != before:
             self._linked_at = now.boot
             flip = Flip(self._source, self.live)
             return [flip, *effects, LinkLive(self._source, self.live)]
-        return effects + self._relink(state, view, now)
+        return effects + self._relink(state, around, now)
 
     def _note_greatest(self, state: SourceState, now: Now) -> None:
-        known = [p for p in (state.stored, self._greatest) if p is not None]
+        known = [p for p in (state.stored, state.kept, self._greatest) if p is not None]
         if state.registered is not None:
             known.append(state.registered.publication)
         greatest = max(known, default=None)
         if greatest != self._greatest:
             self._greatest, self.changed_at = greatest, now.boot
+
+    def _in_force(self, state: SourceState, around: Around) -> list[Publication]:
+        """What we showed before, what is under live/, and what others show that the registry is already past."""
+        found = [p for p in (state.kept, state.stored) if p is not None]
+        if state.registered is not None:
+            lives = [member.holds(self._source).live for member in around.present]
+            found += [p for p in lives if p is not None and p < state.registered.publication]
+        return sorted(found)
 
     def _is_accepted(self, publication: Publication, chosen: Revision | None) -> bool:
         if self.live is None:
@@ -77,7 +86,7 @@ class Course:
         self,
         registered: Registered,
         chosen: Revision | None,
-        view: View,
+        around: Around,
         now: Now,
         *,
         is_start: bool,
@@ -87,7 +96,7 @@ class Course:
             return []
         if self.live == publication or (self.next is not None and publication < self.next):
             return []
-        offset = self._offset(registered.by, view)
+        offset = self._offset(registered.by, around)
         is_known = self.next == publication
         if is_known and registered == self._heard and (self._heard_is_measured or offset is None):
             return []  # T was converted on receipt; to do it again would only add the error of a new measurement
@@ -100,10 +109,10 @@ class Course:
         self.next, self.flip_at = publication, flip_at
         return [] if flip_at <= now.boot else [Announce(self._source, publication, flip_at)]
 
-    def _offset(self, by: str, view: View) -> float | None:
-        if by == view.station:
+    def _offset(self, by: str, around: Around) -> float | None:
+        if by == around.station:
             return 0.0
-        writer = view.member(by)
+        writer = around.by_name.get(by)
         return writer.clock_offset_s if writer else None
 
     def _instant(self, registered: Registered, offset: float, now: Now, *, is_start: bool) -> float:
@@ -123,9 +132,8 @@ class Course:
         ):
             self.next = None  # shown, or to be judged again
 
-    def _relink(self, state: SourceState, view: View, now: Now) -> list[Effect]:
-        own = view.member(view.station)
-        if self.live is None or (own is not None and own.by_fill):
+    def _relink(self, state: SourceState, around: Around, now: Now) -> list[Effect]:
+        if self.live is None or around.own.by_fill:
             return []
         is_stored = state.stored is not None and state.stored >= self.live
         if is_stored or now.boot - self._linked_at < self._rules.relink_s:

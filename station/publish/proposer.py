@@ -4,8 +4,7 @@ In this order: what is shown somewhere but not registered, the frozen revision, 
 published apart, the first publication, the candidate.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from station.model.identity import Revision
 from station.model.now import Now
@@ -15,7 +14,7 @@ from station.publish.course import Course
 from station.publish.effects import Effect, WritePublication
 from station.publish.readiness import Readiness, Verdict
 from station.publish.rules import Rules
-from station.publish.view import Member, SourceState, View, able
+from station.publish.view import Around, Member, SourceState
 
 
 class Content(NamedTuple):
@@ -23,21 +22,6 @@ class Content(NamedTuple):
 
     order: int
     revision: Revision
-
-
-@dataclass(frozen=True, slots=True)
-class Around:
-    """The stations of one step, looked at once for all sources."""
-
-    station: str  # ours
-    present: tuple[Member, ...]
-    able: tuple[str, ...]
-
-    @classmethod
-    def of(cls, view: View, rules: Rules) -> Self:
-        """Who is present in the view, and who of them can have a duty."""
-        present = view.present(rules)
-        return cls(view.station, present, tuple(member.name for member in able(present)))
 
 
 class Proposer:
@@ -177,9 +161,9 @@ class Proposer:
     def _shown(
         self, state: SourceState, course: Course, present: tuple[Member, ...]
     ) -> Publication | None:
-        """The greatest publication that the registry, our storage or a present station knows of."""
+        """The greatest publication that the registry, our disks or a present station knows of."""
         known = [m.holds(self._source).live for m in present]
-        known += [course.live, state.stored]
+        known += [course.live, state.stored, state.kept]
         known += [state.registered.publication] if state.registered else []
         return max((p for p in known if p is not None), default=None)
 

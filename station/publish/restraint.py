@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from station.model.now import Now
 from station.publish.rules import Rules
-from station.publish.view import View
+from station.publish.view import Around
 
 
 def is_smaller_side(members: Collection[str], present: Collection[str]) -> bool:
@@ -25,7 +25,7 @@ class Restraint:
         self._quiet_until = 0.0
         self._smaller_since: float | None = None
 
-    def step(self, view: View, now: Now) -> None:
+    def step(self, around: Around, now: Now) -> None:
         """Once in every step of the barrier, first."""
         assert now.boot >= self._boot, "the boot clock never goes back"
         self.was_paused = now.boot - self._boot > self._rules.pause_s
@@ -36,9 +36,8 @@ class Restraint:
         elif abs(wall_at_boot - self._wall_at_boot) > self._rules.clock_step_s:
             self._be_quiet(now.boot + self._rules.quiet_after_clock_step_s)
         self._boot, self._wall_at_boot = now.boot, wall_at_boot
-        members = {member.name for member in view.members}
-        present = {member.name for member in view.present(self._rules)}
-        if not is_smaller_side(members, present):
+        present = {member.name for member in around.present}
+        if not is_smaller_side(around.by_name.keys(), present):
             self._smaller_since = None
         elif self._smaller_since is None:
             self._smaller_since = now.boot

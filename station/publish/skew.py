@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from station.model.identity import Revision
 from station.model.publication import Publication
 from station.publish.rules import RULES, Rules
-from station.publish.view import Holdings, View
+from station.publish.view import Around, Holdings, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class SkewMeter:
         return tuple(self._row(source, view, boot) for source in view.sources)
 
     def _row(self, source: str, view: View, boot: float) -> SkewRow:
-        present = {member.name for member in view.present(self._rules)}
+        present = {member.name for member in Around.of(view, self._rules).present}
         cells = {
             member.name: SkewCell(
                 member.holds(source).live,

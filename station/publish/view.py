@@ -1,8 +1,9 @@
 """What the barrier sees: the members, what each holds of a source, and what this station knows of it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from station.model.identity import Revision
 from station.model.publication import Publication
@@ -34,6 +35,9 @@ class Member:
     holdings: Mapping[str, Holdings] = field(default_factory=dict)  # by source
     # Its storage is missing, stalled, read-only, full or being rebuilt: a manifest is all it can hold.
     by_fill: bool = False
+    # Its registry accepts its writes: it has exchanged with the members since it started, its clock is right, it is
+    # no clone. Without, it has no duty.
+    may_write: bool = True
     # Its wall clock minus ours, seconds; None: never measured. The caller keeps the measurement against our *boot*
     # clock (its wall − our boot), so that a step of our own wall clock does not falsify it.
     clock_offset_s: float | None = None
@@ -66,6 +70,7 @@ class SourceState:
 
     registered: Registered | None = None
     stored: Publication | None = None  # the greatest under live/ on our storage
+    kept: Publication | None = None  # of the last `Flip`, as noted in our state directory
     upstream: Revision | None = None  # what upstream showed us last, verified; its manifest is here
     upstream_at: float = -math.inf  # boot clock at which that look at upstream began, seconds
     freeze: Freeze | None = None
@@ -73,8 +78,8 @@ class SourceState:
     @property
     def greatest(self) -> int:
         """The greatest number known here, for our own `Holdings.greatest`; 0: none."""
-        registered = self.registered.publication.number if self.registered else 0
-        return max(registered, self.stored.number if self.stored else 0)
+        registered = self.registered.publication if self.registered else None
+        return max((p.number for p in (registered, self.stored, self.kept) if p), default=0)
 
     def freeze_in_force(self, wall: float) -> Freeze | None:
         """The freeze, unless its time is over."""
@@ -90,22 +95,31 @@ class View:
     station: str
     members: tuple[Member, ...]
     sources: Mapping[str, SourceState]
-    # Control has exchanged with the members since it started, and our registry accepts writes of ours.
-    may_write: bool = True
 
-    def member(self, name: str) -> Member | None:
-        """A station by name."""
-        return next((member for member in self.members if member.name == name), None)
 
-    def present(self, rules: Rules = RULES) -> tuple[Member, ...]:
-        """Those heard of in time. We are always among them."""
-        return tuple(
+@dataclass(frozen=True, slots=True)
+class Around:
+    """The stations of a view, looked at once for all sources."""
+
+    station: str  # ours
+    by_name: Mapping[str, Member]
+    present: tuple[Member, ...]  # heard of in time; we are always among them
+    able: tuple[str, ...]  # those that can have a duty: present, with a storage, allowed to write
+
+    @property
+    def own(self) -> Member:
+        """Our own station. Raises KeyError if the view lacks it."""
+        return self.by_name[self.station]
+
+    @classmethod
+    def of(cls, view: View, rules: Rules = RULES) -> Self:
+        """Where nobody has a storage, all that are present and may write are able; where nobody may, all present."""
+        present = tuple(
             member
-            for member in self.members
-            if member.name == self.station or member.heartbeat_age < rules.present_s
+            for member in view.members
+            if member.name == view.station or member.heartbeat_age < rules.present_s
         )
-
-
-def able(present: Sequence[Member]) -> Sequence[Member]:
-    """Those that can have a duty: the present with a storage; all of them, where nobody has one."""
-    return [member for member in present if not member.by_fill] or present
+        writers = [member for member in present if member.may_write] or present
+        able = [member for member in writers if not member.by_fill] or writers
+        by_name = {member.name: member for member in view.members}
+        return cls(view.station, by_name, present, tuple(member.name for member in able))

@@ -90,6 +90,8 @@ class _Chaos:
         for station in world.stations.values():
             station.speed, station.upstream_lag = station.speed or 2.0, 0
             world.set_trouble(station, "")
+            station.wall_offset = 1.7e9 + self.random.uniform(-0.2, 0.2)
+            world.disturb(station)
         for _ in range(2):  # a station without its state needs another one to be let in
             world.start_all()
 

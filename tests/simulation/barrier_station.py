@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -55,6 +56,7 @@ class Message:
     freeze: tuple[int, Freeze | None]
     holdings: Holdings
     by_fill: bool
+    may_write: bool
     beat: int
     wall: float
 
@@ -90,13 +92,14 @@ class Station:
     registered: Registered | None = None
     freeze: tuple[int, Freeze | None] = (0, None)
     orders: dict[Revision, int] = field(default_factory=dict)
+    kept: Publication | None = None
     # in memory
     barrier: Barrier | None = None
     heard: dict[str, Heard] = field(default_factory=dict)
     staged: frozenset[Revision] = frozenset()
     upstream: tuple[Revision | None, float] = (None, -1e9)
     beat: int = 0  # goes on over restarts, as a new epoch would
-    waiting: list[tuple[Message, float]] = field(default_factory=list)
+    waiting: list[Message] = field(default_factory=list)
     # what an observer notes
     served: Publication | None = None
     served_order: int = -1
@@ -117,10 +120,8 @@ class Station:
         if not self.is_member and not reachable:
             return
         stored = None if self.storage.trouble == "missing" else self.storage.live
-        if stored is None or stored != self.served:
-            self.served_order = -1  # it cannot know what it had refused
-        if self.registered is None:
-            self.served = stored
+        if self.kept is None:  # with the state directory went what it showed, but for the storage
+            self.served, self.served_order = stored, stored.order if stored else -1
         self.state, self.is_member = "up", True
         self.barrier = self.world.make_barrier()
         self.heard, self.staged, self.upstream = {}, frozenset(), (None, -1e9)
@@ -135,7 +136,8 @@ class Station:
         self.state, self.barrier, self.deadline, self.waiting = "down", None, None, []
         self.disturbed_at = self.world.time
         if lose_state:
-            self.registered, self.freeze, self.orders, self.is_member = None, (0, None), {}, False
+            self.registered, self.freeze, self.orders = None, (0, None), {}
+            self.kept, self.is_member = None, False
 
     def tick(self) -> None:
         """Once a second: look at upstream, fetch, tell the others, step."""
@@ -171,12 +173,23 @@ class Station:
             self.freeze,
             self.holdings(),
             self.by_fill(),
+            self.may_write(),
             self.beat,
             self.now().wall,
         )
 
     def by_fill(self) -> bool:
         return bool(self.storage.trouble)
+
+    def may_write(self) -> bool:
+        """As the registry does it: not with a clock that is a minute from the median of the peers."""
+        now = self.now()
+        offsets = [
+            heard.wall_at_boot + now.boot - now.wall
+            for heard in self.heard.values()
+            if now.boot - heard.at_boot < 5
+        ]
+        return not offsets or abs(statistics.median(offsets)) <= 60
 
     def holdings(self) -> Holdings:
         assert self.barrier is not None
@@ -191,17 +204,17 @@ class Station:
             greatest=self._source_state().greatest,
         )
 
-    def receive(self, message: Message, error: float, *, is_stepping: bool = True) -> None:
-        """`error`: by how much the journey of the message is misjudged, seconds."""
+    def receive(self, message: Message, journey: float, *, is_stepping: bool = True) -> None:
+        """`journey`: how long the receiver takes the message to have travelled, seconds."""
         if self.state == "paused":
-            self.waiting = [*self.waiting[-9:], (message, error)]
+            self.waiting = [*self.waiting[-9:], message]
         if self.state != "up":
             return
         boot = self.now().boot
         before = self.heard.get(message.sender)
         is_changed = before is None or before.message.holdings != message.holdings
         if before is None or before.message.beat <= message.beat:
-            self.heard[message.sender] = Heard(message, boot, message.wall + error - boot)
+            self.heard[message.sender] = Heard(message, boot, message.wall + journey - boot)
         if registered_key(message.registered) > registered_key(self.registered):
             self.registered, is_changed = message.registered, True
             self.world.note_received(self)
@@ -242,6 +255,7 @@ class Station:
                     self.world.note_received(self)
             case Flip(publication=publication):
                 self.world.checks.flipped(self, publication)
+                self.kept = publication
             case LinkLive(publication=publication):
                 if not self.storage.trouble:
                     live = self.storage.live
@@ -258,7 +272,7 @@ class Station:
         for name in self.world.stations:
             if name == self.name:
                 own = {SOURCE: self.holdings()} if self.barrier else {}
-                members.append(Member(name, 0.0, own, self.by_fill(), 0.0))
+                members.append(Member(name, 0.0, own, self.by_fill(), self.may_write(), 0.0))
             elif (heard := self.heard.get(name)) is None:
                 members.append(Member(name))
             else:
@@ -266,7 +280,14 @@ class Station:
                 message = heard.message
                 age = now.boot - heard.at_boot
                 members.append(
-                    Member(name, age, {SOURCE: message.holdings}, message.by_fill, offset)
+                    Member(
+                        name,
+                        age,
+                        {SOURCE: message.holdings},
+                        message.by_fill,
+                        message.may_write,
+                        offset,
+                    )
                 )
         return View(self.name, tuple(members), {SOURCE: self._source_state()})
 
@@ -274,6 +295,7 @@ class Station:
         return SourceState(
             registered=self.registered,
             stored=None if self.storage.trouble == "missing" else self.storage.live,
+            kept=self.kept,
             upstream=self.upstream[0],
             upstream_at=self.upstream[1],
             freeze=self.freeze[1],

@@ -7,7 +7,7 @@ from station.model.now import Now
 from station.publish.barrier import Barrier
 from station.publish.effects import Effect
 from station.publish.rules import Rules
-from station.publish.view import Freeze, Holdings, View
+from station.publish.view import Around, Freeze, Holdings, View
 from tests.simulation.barrier_station import SOURCE
 
 
@@ -39,7 +39,9 @@ class ForgetsStorage(_Blinkered):
     """Numbers from the registry alone."""
 
     def look(self, view: View) -> View:
-        sources = {name: replace(state, stored=None) for name, state in view.sources.items()}
+        sources = {
+            name: replace(state, stored=None, kept=None) for name, state in view.sources.items()
+        }
         view = self.with_holdings(view, lambda held: replace(held, live=None, greatest=0))
         return replace(view, sources=sources)
 
@@ -48,7 +50,7 @@ class CountsNobody(_Blinkered):
     """Takes those it hears for the whole group: no side is ever the smaller one."""
 
     def look(self, view: View) -> View:
-        return replace(view, members=view.present())
+        return replace(view, members=Around.of(view).present)
 
 
 class TakesManifestsForBytes(_Blinkered):

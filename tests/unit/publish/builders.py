@@ -53,13 +53,14 @@ def member(
     *,
     age: float = 0.0,
     by_fill: bool = False,
+    may_write: bool = True,
     offset: float | None = 0.0,
 ) -> Member:
-    return Member(name, age, {SOURCE: held or Holdings()}, by_fill, offset)
+    return Member(name, age, {SOURCE: held or Holdings()}, by_fill, may_write, offset)
 
 
-def view(state: SourceState, *members: Member, station: str = "a", may_write: bool = True) -> View:
-    return View(station, members or (member("a"),), {SOURCE: state}, may_write)
+def view(state: SourceState, *members: Member, station: str = "a") -> View:
+    return View(station, members or (member("a"),), {SOURCE: state})
 
 
 def registered(of: Publication, *, in_s: float = 0.0, by: str = "b") -> Registered:

@@ -76,9 +76,13 @@ def test_only_the_duty_holder_writes() -> None:
     assert written(view(state, *holder_of_all("a", "b"), station="b")) == []
 
 
-def test_nothing_is_written_before_the_first_exchange() -> None:
+def test_duty_goes_to_a_station_that_may_write() -> None:
     state = replace(shown(), upstream=revision("b"))
-    assert written(view(state, *holder_of_all("a", "b"), may_write=False)) == []
+    a, b = holder_of_all("a", "b")
+    refused = replace(a, may_write=False)
+    assert written(view(state, refused, b)) == []
+    assert len(written(view(state, refused, b, station="b"))) == 1
+    assert written(view(state, refused, replace(b, may_write=False))) == []
 
 
 def test_number_is_above_registry_storage_and_every_present_status() -> None:

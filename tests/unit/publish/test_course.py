@@ -4,10 +4,11 @@ from station.model.now import Now
 from station.publish.course import Course
 from station.publish.effects import Announce, Effect, Flip, LinkLive
 from station.publish.rules import RULES
-from station.publish.view import Freeze, Registered, SourceState
+from station.publish.view import Around, Freeze, Registered, SourceState
 from tests.unit.publish.builders import (
     NOW,
     SOURCE,
+    holdings,
     later,
     member,
     publication,
@@ -28,7 +29,7 @@ def step(
     by_fill: bool = False,
 ) -> list[Effect]:
     seen = view(state, member("a", by_fill=by_fill), member("b", offset=OFFSET))
-    return course.step(state, seen, now, is_start=is_start)
+    return course.step(state, Around.of(seen), now, is_start=is_start)
 
 
 def live_course(number: int = 3, order: int = 100) -> Course:
@@ -167,3 +168,28 @@ def test_the_first_publication_is_shown_at_once() -> None:
     course = Course(SOURCE, RULES)
     state = SourceState(registered=Registered(publication(1), 0.0, "b"))
     assert step(course, state)[0] == Flip(SOURCE, publication(1))
+
+
+def test_what_was_live_here_before_a_restart_is_live_without_a_storage() -> None:
+    course = Course(SOURCE, RULES)
+    state = SourceState(kept=publication(4), registered=registered(publication(5), in_s=1.5))
+    step(course, state, is_start=True)
+    assert course.live == publication(4)
+    assert course.next == publication(5)
+
+
+def test_what_others_show_is_in_force_when_the_registry_is_already_past_it() -> None:
+    course = live_course(number=3)
+    state = SourceState(stored=course.live, registered=registered(publication(6), in_s=1.5))
+    other = member("b", holdings(live=publication(5)))
+    course.step(state, Around.of(view(state, member("a"), other)), NOW, is_start=False)
+    assert course.live == publication(5)
+    assert course.next == publication(6)
+
+
+def test_another_station_that_flips_early_takes_nobody_along() -> None:
+    course = live_course(number=3)
+    state = SourceState(stored=course.live, registered=registered(publication(4), in_s=1.5))
+    other = member("b", holdings(live=publication(4)))
+    course.step(state, Around.of(view(state, member("a"), other)), NOW, is_start=False)
+    assert course.live == publication(3)

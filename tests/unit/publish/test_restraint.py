@@ -3,7 +3,7 @@ import pytest
 from station.model.now import Now
 from station.publish.restraint import Restraint, is_smaller_side
 from station.publish.rules import RULES
-from station.publish.view import SourceState
+from station.publish.view import Around, SourceState
 from tests.unit.publish.builders import NOW, later, member, view
 
 
@@ -29,7 +29,7 @@ def test_the_smaller_side_is_the_one_with_fewer_or_without_the_lowest(
 
 def stepped(restraint: Restraint, now: Now, *, alone: bool = False) -> Restraint:
     others = [member(name, age=100.0 if alone else 0.0) for name in "bc"]
-    restraint.step(view(SourceState(), member("a"), *others), now)
+    restraint.step(Around.of(view(SourceState(), member("a"), *others)), now)
     return restraint
 
 

@@ -89,11 +89,13 @@ def _newest_staged(
 def advance_idle(
     idle_s: Mapping[str, float], busy: Collection[str], seen: Iterable[str], elapsed_s: float
 ) -> dict[str, float]:
-    """The waiting times after `elapsed_s` more seconds: those of `seen`; what is `busy` begins again at 0.
+    """The waiting times after `elapsed_s` more seconds, of those of `seen` that are not `busy`.
 
-    `elapsed_s` is time this machine spent running since the last look, so that no jump of a clock expires anything.
+    What is busy is not listed: once it no longer is, it begins at 0 with the first look that sees so. `elapsed_s` is
+    time this machine spent running since the last look, so that no jump of a clock expires anything.
     """
     return {
-        name: 0.0 if name in busy or name not in idle_s else idle_s[name] + elapsed_s
+        name: idle_s[name] + elapsed_s if name in idle_s else 0.0
         for name in seen
+        if name not in busy
     }

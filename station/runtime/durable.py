@@ -139,8 +139,8 @@ def write_new(final: Path, content: bytes, *, temp: Path) -> bool:
     failpoint("durable.before_write")
     temp.unlink(missing_ok=True)
     write_temp(temp, content)
-    failpoint("durable.after_write")
     try:
+        failpoint("durable.after_write")
         return place(temp, final)
     except OSError:
         temp.unlink(missing_ok=True)

@@ -142,7 +142,7 @@ class Collector:
             new.revisions.update(idle)
             kept = judge_revisions(
                 [
-                    RevisionFacts(r, s.summary.order, s.is_complete, idle[f"{source}/{r}"])
+                    RevisionFacts(r, s.summary.order, s.is_complete, idle.get(f"{source}/{r}", 0.0))
                     for r, s in stored.items()
                 ],
                 publications,

@@ -16,7 +16,12 @@ def test_missing_content_is_counted_once_and_what_is_there_not() -> None:
 
 def test_the_pool_is_asked_once_for_each_content() -> None:
     asked: list[Wanted] = []
-    plan_sync([A, A2, A], has=lambda item: bool(asked.append(item)))
+
+    def has(item: Wanted) -> bool:
+        asked.append(item)
+        return False
+
+    plan_sync([A, A2, A], has)
     assert asked == [A]
 
 

@@ -77,16 +77,10 @@ def test_both_readers_read_the_same_in_any_pieces(
 @given(st.integers(0, 3), st.integers(1, 300))
 def test_a_package_spelled_otherwise_hands_the_rest_to_expat(odd: int, size: int) -> None:
     texts = [package_xml(A._replace(location=f"p/{n}.rpm")) for n in range(4)]
-    texts[odd] = (
-        texts[odd].replace('"/>', "' />").replace('href="', "href='").replace("'124' />", '"/>')
+    texts[odd] = texts[odd].replace(
+        f'<location href="p/{odd}.rpm"/>', f"<location href='p/{odd}.rpm' />"
     )
-    texts[odd] = (
-        texts[odd]
-        .replace("archive=\"124' />", 'archive="124"/>')
-        .replace("rel=\"1' />", 'rel="1"/>')
-        .replace("build=\"1' />", 'build="1"/>')
-        .replace("size=\"9' />", 'size="9"/>')
-    )
+    assert "href='" in texts[odd]
     found = list(parse_primary(in_pieces(document(*texts), size)))
     assert [package.location for package in found] == [f"p/{n}.rpm" for n in range(4)]
 

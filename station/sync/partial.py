@@ -51,6 +51,8 @@ class Partial:
             flags |= os.O_EXCL
         self._fd = os.open(self.path, flags, 0o644)
         length = os.fstat(self._fd).st_size
+        if not length:
+            return
         if length > self.limit or (length < RESUME_BYTES_MIN and length != self.size):
             self.restart()
             return

@@ -26,7 +26,7 @@ class Peers:
 
     def __init__(self, order: Order, limits: Limits) -> None:
         self._peers: list[Peer] = []
-        context = ssl.create_default_context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without anchors it trusts nobody
         if order.peers and order.peer_tls:
             try:
                 context = peer_context(order.peer_tls)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from station.lab import demo
+from tests.integration.dnf import Dnf
 from tests.integration.repositories import Repository, build_repository
 from tests.integration.syncing import Syncing
 from tests.integration.upstream import Upstream
@@ -155,6 +157,29 @@ async def test_an_unsigned_repository_is_refused_where_a_signature_is_required(
     station.source |= {"is_repo_gpg_check_enabled": True, "gpgkey": "anything"}
     end = await station.run()
     assert (end["code"], station.complete_revisions()) == ("signature", [])
+
+
+async def test_the_demo_repository_is_signed_by_the_key_beside_it_and_installs(
+    tmp_path: Path,
+) -> None:
+    with Upstream(demo.REPOSITORY) as upstream:
+        station = Syncing(tmp_path / "station", upstream.url)
+        station.source |= {
+            "is_repo_gpg_check_enabled": True,
+            "gpgkey": demo.KEY.read_text(),
+        }
+        end = await station.run()
+        assert (end["event"], end["package_count"]) == ("staged", 5)
+        client = Dnf(tmp_path / "client")
+        client.repo(
+            "demo",
+            baseurl=upstream.url,
+            gpgkey=demo.KEY.read_text(),
+            gpgcheck=1,
+            repo_gpgcheck=1,
+        )
+        client.install(demo.PACKAGE).check()
+        assert len([name for name in client.installed() if name.startswith("station-demo")]) == 5
 
 
 async def test_a_storage_without_its_marker_is_not_written(station: Syncing) -> None:

@@ -84,11 +84,11 @@ class Replica:
         planned = [self._plan(*change) for change in changes]
         for kind, key, value in planned:
             slot = self.state.slot(kind, key)
-            held = slot.winner if slot else None
+            held = slot.winner if slot and slot.winner.origin != NOBODY else None
             if (held.value if held else None) == value and not (slot and slot.conflict):
                 continue
             sequence = self.written + 1
-            replaces = held.version if held and held.origin != NOBODY else None
+            replaces = held.version if held else None
             stamp = self.clock.issue(wall)
             entry = Entry(kind, key, self.origin, sequence, stamp, value, replaces)
             self.state.seen[self.origin] = sequence

@@ -79,6 +79,9 @@ class Checker:
             if not surviving:
                 continue
             greatest = max(surviving, key=rank)
+            deletions = [entry for entry in writes.values() if entry.value is None]
+            if any(rank(deletion) > rank(greatest) for deletion in deletions):
+                continue  # by a station that lost its disk after the others had it
             slot = gossip._replica.state.slot(*record)
             if slot is None:
                 if greatest.value is not None:

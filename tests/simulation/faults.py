@@ -14,10 +14,11 @@ def run_seed(seed: int) -> World:
     dice = world.dice
     for node in world.nodes.values():
         node.skew_s = dice.choice([0.0, 0.0, dice.uniform(-25, 25)])
+    world.run(1.0)  # a station is a member once another holds its record; then everything may break
     world.network.loss = dice.choice([0.0, 0.1, 0.5])
     world.network.duplication = dice.choice([0.0, 0.2])
     world.network.slow = dice.choice([0.0, 0.2])
-    end = FAULTS_S * dice.uniform(0.4, 1.0)
+    end = world.time + FAULTS_S * dice.uniform(0.4, 1.0)
     while world.time < end:
         _step(world)
         world.run(dice.expovariate(1 / 0.25))
@@ -34,7 +35,7 @@ def _step(world: World) -> None:
     if node.gossip is None:
         if roll < 0.4:
             world.start(name)
-        elif roll < 0.5:
+        elif roll < 0.5 and _others_know_the_group(world, name):
             world.lose_disk(name)
     elif roll < 0.35:
         world.put(name, dice.choice(KEYS), {"by": name, "n": dice.randrange(1000)})
@@ -48,8 +49,9 @@ def _step(world: World) -> None:
     elif roll < 0.76:
         world.crash(name)
     elif roll < 0.80:
-        world.lose_disk(name)
-        world.start(name)
+        if _others_know_the_group(world, name):
+            world.lose_disk(name)
+            world.start(name)
     elif roll < 0.90:
         names = list(world.nodes)
         dice.shuffle(names)
@@ -81,4 +83,14 @@ def _publish(world: World, name: str) -> None:
                 },
             )
         ],
+    )
+
+
+def _others_know_the_group(world: World, name: str) -> bool:
+    """With the last copy of the members' records the group itself would be gone: that is no fault to survive."""
+    return any(
+        entry.origin.station
+        for other, node in world.nodes.items()
+        for entry in node.disk.rows.get(("station", name), [])
+        if other != name
     )

@@ -36,10 +36,10 @@ class Candidate:
     station: StationRecord
 
     @classmethod
-    def of(cls, config: Config, serial: str) -> Self:
-        """From the configuration; `serial`: of the certificate it will show its peers.
+    def of(cls, config: Config, serial: str, address: str) -> Self:
+        """From the configuration; `serial`: of the certificate it will show its peers; `address`: see own_address.
 
-        An empty `address` becomes this host's own name. Raises ValueError (pydantic) for what no record may hold.
+        Raises ValueError (pydantic) for what no record may hold.
         """
         return cls(
             config.compartment,
@@ -47,7 +47,7 @@ class Candidate:
             Ports(proxy=config.proxy.port, http=config.mirror.port, https=config.mirror.sslport),
             StationRecord(
                 name=config.name,
-                address=own_address(config),
+                address=address,
                 peer_port=config.peer.port,
                 description=config.description,
                 storage_path=config.mirror.directory,
@@ -100,5 +100,5 @@ class Candidate:
 
 
 def own_address(config: Config) -> str:
-    """How peers and clients reach this host: the configured address, or the host's own name."""
+    """How peers and clients reach this host: the configured address, or the host's own name as it is now."""
     return config.address or socket.getfqdn()

@@ -20,6 +20,9 @@ BODY_BYTES_MAX = 64 * 1024  # a candidate with 200 proxy ranges has 8 KiB
 # A person mistypes a token a few times; a machine that guesses 256 bits is stopped for the sake of the log.
 FAILURES_MAX = 10
 FAILURES_WINDOW_S = 60.0
+# Beyond this the group would accept no change of the newcomer, and perhaps not its certificate.
+CLOCK_DIFFERENCE_S_MAX = 60.0
+WALL_MAX = 10**12  # some ten thousand years; a larger integer may not fit into a float
 CLIENTS_MAX = 1024  # addresses whose failures are remembered; beyond that the oldest is forgotten
 
 
@@ -109,7 +112,11 @@ class JoinDesk:
         try:
             candidate = Candidate.parse(body)
         except ValueError as error:
-            return self._refuse(client, 400, "candidate_invalid", str(error))
+            return self._refuse(client, 400, "candidate_invalid", str(error)[:1000])
+        ahead = _clock_of(body, now) - now
+        if not abs(ahead) <= CLOCK_DIFFERENCE_S_MAX:  # what is not a number is not near either
+            text = f"{candidate.station.name} may not join: its clock is {ahead:+.0f} s off this station's"
+            return self._refuse(client, 409, "clock_differs", text)
         return self._judge_candidate(candidate, token, now, client)
 
     def _judge_candidate(
@@ -183,3 +190,11 @@ class JoinDesk:
         if code != "too_many_failures":  # said ten times already
             line("warning", "join.refused", client=client, code=code, reason=message)
         return Verdict(status, {"error": {"code": code, "message": message, **more}})
+
+
+def _clock_of(body: object, now: float) -> float:
+    """The candidate's wall clock as it said; `now` when it said nothing."""
+    wall = body.get("wall") if isinstance(body, dict) else None
+    if isinstance(wall, int) and abs(wall) > WALL_MAX:
+        return float("inf")
+    return float(wall) if isinstance(wall, int | float) else now

@@ -32,32 +32,42 @@ def create_group(config: Config, clock: Clock | None = None) -> GroupIdentity:
     refuse_second_identity(state)
     now = (clock or system_clock()).wall()
     group = secrets.token_hex(GROUP_ID_BYTES)
-    candidate = Candidate.of(config, new_serial())
+    candidate = Candidate.of(config, new_serial(), own_address(config))
     record = candidate.group_record(group)
     seeds = (
         Change.put(Kind.GROUP, GROUP_KEY, record),
         Change.put(Kind.STATION, config.name, candidate.station),
     )
-    write_keys(config, create_authority(config.hostname, now), candidate.station.serial, now)
+    write_keys(config, create_authority(config.hostname, now), candidate.station, now)
     identity = GroupIdentity(StationName.parse(config.name), record, seeds)
     identity.save(state)
     return identity
 
 
-def write_keys(config: Config, authority: Authority, serial: str, now: float) -> None:
-    """This station's leaves, and all keys on its disk. `serial`: of the peer's leaf. Raises KeysInvalid, OSError."""
-    peer = issue_peer_leaf(authority, config.name, now, serial=serial)
-    public = issue_public_leaf(authority, public_names(config.hostname, own_address(config)), now)
+def write_keys(config: Config, authority: Authority, station: StationRecord, now: float) -> None:
+    """This station's leaves, and all keys on its disk. Raises KeysInvalid, OSError."""
+    peer = issue_peer_leaf(authority, station.name, now, serial=station.serial)
+    names = public_names(config.hostname, station.address)
+    public = issue_public_leaf(authority, names, now)
     Pki(Path(config.state_directory)).create(authority, peer, public)
 
 
 def renew_keys(config: Config, now: float) -> list[str]:
     """Renew what is due, or issued for another name or address: `peer`, `public`. Raises KeysInvalid, OSError."""
-    names = public_names(config.hostname, own_address(config))
-    return Pki(Path(config.state_directory)).renew(config.name, names, now)
+    pki = Pki(Path(config.state_directory))
+    names = public_names(config.hostname, _kept_address(config, pki))
+    return pki.renew(config.name, names, now)
 
 
 def station_record(config: Config) -> StationRecord:
     """What this station's record should say now, with the certificate on its disk. Raises KeysInvalid."""
-    serial = Pki(Path(config.state_directory)).peer_leaf().serial
-    return Candidate.of(config, serial).station
+    pki = Pki(Path(config.state_directory))
+    return Candidate.of(config, pki.peer_leaf().serial, _kept_address(config, pki)).station
+
+
+def _kept_address(config: Config, pki: Pki) -> str:
+    """The configured address; without one, what was this host's name when its certificate was made.
+
+    Asked again, a resolver that is down would give another name, and the whole group would dial that.
+    """
+    return config.address or pki.public_leaf().names[-1]

@@ -18,7 +18,7 @@ import httpx
 from station.config.schema import Config
 from station.model.identity import StationName
 from station.model.records import GroupRecord, StationRecord
-from station.peering.candidate import Candidate
+from station.peering.candidate import Candidate, own_address
 from station.peering.conversation import ConversationFailed, converse
 from station.peering.group import write_keys
 from station.peering.identity import GroupIdentity, refuse_second_identity
@@ -70,12 +70,11 @@ async def join(config: Config, token: str, host: str, clock: Clock) -> GroupIden
     refuse_second_identity(state)
     parsed = JoinToken.parse(token)
     base = base_url(host, parsed.port)
-    serial = new_serial()
     try:
-        candidate = Candidate.of(config, serial)
+        candidate = Candidate.of(config, new_serial(), own_address(config))
         root = await _root_of(base, parsed)
-        answer = await _ask(base, root, parsed, candidate)
-        write_keys(config, answer.authority, serial, clock.wall())
+        answer = await _ask(base, root, parsed, candidate, clock)
+        write_keys(config, answer.authority, candidate.station, clock.wall())
     except (ConversationFailed, KeysInvalid, ValueError) as error:
         raise JoinError(f"{host}: {error}") from error
     except JoinRefused as error:
@@ -120,7 +119,9 @@ async def _root_of(base: str, token: JoinToken) -> str:
     return root
 
 
-async def _ask(base: str, root: str, token: JoinToken, candidate: Candidate) -> _Answer:
+async def _ask(
+    base: str, root: str, token: JoinToken, candidate: Candidate, clock: Clock
+) -> _Answer:
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname = False
     trusting.load_verify_locations(cadata=root)
@@ -129,7 +130,11 @@ async def _ask(base: str, root: str, token: JoinToken, candidate: Candidate) -> 
             client,
             "POST",
             base + JOIN_PATH,
-            json={"secret": token.secret.hex(), **candidate.to_wire()},
+            json={
+                "secret": token.secret.hex(),
+                "wall": clock.wall(),
+                **candidate.to_wire(),
+            },
             deadline_s=JOIN_DEADLINE_S,
             bytes_max=ANSWER_BYTES_MAX,
         )

@@ -200,6 +200,17 @@ async def test_candidate_that_differs_is_refused_with_both_values_on_both_sides(
     assert (await desk.handle(body(token, candidate()), NOW))[0] == 200
 
 
+@pytest.mark.parametrize("ahead", [-61.0, 61.0, 1e300, float("inf"), float("nan"), None])
+async def test_candidate_whose_clock_is_a_minute_off_is_refused(
+    desk: JoinDesk, ahead: float | None
+) -> None:
+    token = await desk.issue(FINGERPRINT, 17443, NOW)
+    wall = 10**400 if ahead is None else NOW + ahead
+    status, answer = await desk.handle({**body(token, candidate()), "wall": wall}, NOW)
+    assert (status, answer["error"]["code"]) == (409, "clock_differs")
+    assert (await desk.handle({**body(token, candidate()), "wall": NOW + 59}, NOW))[0] == 200
+
+
 async def test_host_names_differ_by_more_than_case(desk: JoinDesk) -> None:
     token = await desk.issue(FINGERPRINT, 17443, NOW)
     assert (await desk.handle(body(token, candidate(hostname="LB.Example.com")), NOW))[0] == 200

@@ -102,9 +102,19 @@ def test_failed_creation_leaves_no_identity(tmp_path: Path) -> None:
 
 def test_credentials_of_the_outer_proxy_stay_at_home(tmp_path: Path) -> None:
     config = config_in(tmp_path, forward="http://user:secret@proxy.example.com:3128")
-    record = Candidate.of(config, "1f").station
+    record = Candidate.of(config, "1f", "10.0.0.1").station
     assert record.proxy_forward == "proxy.example.com:3128"
     assert "secret" not in record.model_dump_json()
+
+
+def test_address_of_a_host_without_one_configured_does_not_follow_the_resolver(
+    tmp_path: Path,
+) -> None:
+    config = config_in(tmp_path)
+    create_group(config, CLOCK)
+    silent = config.model_copy(update={"address": ""})
+    assert renew_keys(silent, CLOCK.wall()) == []
+    assert station_record(silent).address == "10.0.0.1"
 
 
 def test_renewed_certificate_changes_the_stations_record(tmp_path: Path) -> None:

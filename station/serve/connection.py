@@ -1,62 +1,47 @@
 """One client's connection: reads heads, has them answered in order, sends. Callbacks, no task per connection."""
 
-import asyncio
 import ssl
 from dataclasses import replace
 
 from station.http.answer import error_answer
 from station.http.head import Refusal, Request, find_end, parse_head
 from station.runtime.clock import system_clock
-from station.runtime.lines import line
 from station.serve.memo import Memo
 from station.serve.relay import Relay
-from station.serve.reply import Client, Complete, Drop, FromFile, FromFill, Hold, ToControl
+from station.serve.reply import Client, Complete, Drop, FromFile, Hold, ToControl
+from station.serve.sender import Sender
 from station.serve.shared import Shared, boot
-from station.serve.transfer import (
-    BytesTransfer,
-    FileTransfer,
-    FillTransfer,
-    Progress,
-    Socket,
-    Transfer,
-    send,
-)
-from station.serve.wire import Wire
+from station.serve.transfer import BytesTransfer, FileTransfer, Socket, send
 
 RECEIVE_BYTES = 8192
 REQUESTS_PER_EVENT = 32  # of one pipelining client, before the others have their turn
-FILL_POLL_S = 0.05
 LINGER_BYTES_MAX = 256 * 1024
 _QUIET_LIMITS = frozenset({"idle", "linger"})  # the normal ends of a connection
 _RESET_LIMITS = frozenset({"minimum_rate", "fill_stall"})  # an answer was under way
 _clock = system_clock()
 
 
-class Connection(Wire):
+class Connection(Sender):
     """`address` is what the per-address cap counts, None where there is none."""
 
     __slots__ = (
-        "_arrived", "_buffer", "_client", "_close_after", "_head", "_is_admitted", "_lingered", "_mark", "_memo",
-        "_recv", "_relay", "_request", "_send", "_sent", "_served", "_shared", "_timer", "_transfer",
-        "address", "deadline", "limit", "slot",
+        "_arrived", "_buffer", "_close_after", "_head", "_is_admitted", "_lingered", "_memo",
+        "_recv", "_relay", "_request", "_send", "_served", "address",
     )  # fmt: skip
 
     def __init__(
         self, shared: Shared, sock: Socket, client: Client, address: str | None, memo: Memo
     ) -> None:
-        super().__init__(shared.loop, sock)
-        self._shared, self._client, self.address, self._memo = shared, client, address, memo
+        super().__init__(shared, sock, client)
+        self.address, self._memo = address, memo
         self._recv, self._send = sock.recv, sock.send
         self._buffer = bytearray()
         self._head = b""
         self._request: Request | None = None
         self._arrived = 0.0
-        self._transfer: Transfer | None = None
         self._relay: Relay | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._close_after = False
-        self._served = self._sent = self._mark = self._lingered = 0
-        self.deadline, self.limit, self.slot = 0.0, "", 0
+        self._served = self._lingered = 0
         shared.connections.add(self)
         self._is_admitted = shared.guard.admit(address)
         shared.guard.watch(self, shared.limits.head_s, "head")
@@ -66,6 +51,18 @@ class Connection(Wire):
         """Between two requests."""
         is_busy = self._request or self._transfer or self._relay or self._buffer
         return not is_busy
+
+    def begin(self, data: bytes | None) -> None:
+        """The first call: `data` was read already, or nothing was there yet."""
+        if data is None:
+            self.read_with(self.readable)
+        else:
+            self._take(data)
+
+    def finish(self, rest: memoryview) -> None:
+        """The first call where most of the only answer was sent already: send the rest and close."""
+        self._served, self._close_after = 1, True
+        self._start(BytesTransfer(rest))
 
     def readable(self) -> None:
         """Bytes arrived, or may have."""
@@ -78,6 +75,9 @@ class Connection(Wire):
         except OSError:
             self.close()
             return
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
         if not self._buffer:
             memo = self._memo
             answer = memo.answers.get(data)
@@ -196,16 +196,18 @@ class Connection(Wire):
         shared.counters.add(f"requests_{self._client.listener}_{reply.status}")
         self._close_after = reply.close
         if isinstance(reply, Complete):
-            self._answer(reply, asked_at)
+            self._answer(reply, asked_at, keep_alive=request.keep_alive)
         elif isinstance(reply, FromFile):
             end = reply.offset + reply.length
             self._start(FileTransfer(reply.head, reply.fd, reply.offset, end))
         else:
             self._start_fill(reply)
 
-    def _answer(self, reply: Complete, asked_at: float) -> None:
-        if reply.is_lasting and not self._close_after and len(self._head) < RECEIVE_BYTES:
-            self._memo.put(self._head, reply.data, asked_at)
+    def _answer(self, reply: Complete, asked_at: float, *, keep_alive: bool) -> None:
+        # While others wait for room we close where the client asked to keep: not what a memo may repeat.
+        is_usual = keep_alive != self._close_after and not self._shared.guard.is_crowded
+        if reply.is_lasting and is_usual and len(self._head) < RECEIVE_BYTES:
+            self._memo.put(self._head, reply.data, asked_at, is_last=self._close_after)
         try:
             sent = send(self._sock, reply.data)
         except BlockingIOError:
@@ -228,65 +230,6 @@ class Connection(Wire):
         else:
             self.close()
 
-    def _start(self, transfer: Transfer) -> None:
-        self._transfer = transfer
-        self._mark = self._sent
-        self._shared.guard.watch(self, self._shared.limits.rate_s, "minimum_rate")
-        self._pump()
-
-    def _start_fill(self, reply: FromFill) -> None:
-        reply.fill.watchers.append(self._pump)
-        self._start(
-            FillTransfer(reply.head, reply.fill, reply.fd, reply.offset, reply.end, reply.size)
-        )
-
-    def _pump(self) -> None:
-        """Send some more of what is under way."""
-        transfer = self._transfer
-        if transfer is None:
-            return
-        before = transfer.sent
-        try:
-            progress = transfer.step(self._sock)
-        except BlockingIOError:
-            progress = Progress.MORE
-        except OSError as error:
-            if isinstance(transfer, FillTransfer):
-                line("warning", "fill.broken", error=str(error))
-            self.abort()
-            return
-        gained = transfer.sent - before
-        self._sent += gained
-        self._shared.counters.add(f"bytes_{self._client.listener}", gained)
-        if progress is Progress.MORE:
-            self.pause_reading()
-            self.write_with(self._pump)
-            return
-        self.stop_writing()
-        if progress is Progress.STARVED:
-            self._starve(has_gained=gained > 0)
-            return
-        self._drop_transfer()
-        self._answered()
-        self._loop.call_soon(self._advance)
-
-    def _starve(self, *, has_gained: bool) -> None:
-        """Wait for the file to grow."""
-        self.pause_reading()
-        if has_gained or self.limit != "fill_stall":
-            self._shared.guard.watch(self, self._shared.limits.fill_stall_s, "fill_stall")
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(FILL_POLL_S, self._pump)
-
-    def _drop_transfer(self) -> None:
-        transfer, self._transfer = self._transfer, None
-        if transfer is not None:
-            transfer.close()
-            if isinstance(transfer, FillTransfer):
-                self._cancel_timer()
-                transfer.fill.watchers.remove(self._pump)
-
     def _hold(self, reply: Hold) -> None:
         shared = self._shared
         if self not in shared.held:
@@ -306,11 +249,6 @@ class Connection(Wire):
     def _unhold(self) -> None:
         self._shared.held.discard(self)
         self._cancel_timer()
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def _relay_to_control(self) -> None:
         shared = self._shared

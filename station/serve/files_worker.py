@@ -22,7 +22,7 @@ from station.serve.guard import Guard
 from station.serve.limits import Counters, Limits
 from station.serve.lookup import Library
 from station.serve.memo import Memo
-from station.serve.opening import Acceptor, Listener
+from station.serve.opening import Acceptor, listener_of
 from station.serve.pool import Pool
 from station.serve.preface import Balancers
 from station.serve.router import Router
@@ -73,6 +73,7 @@ class FilesWorker:
             loop, self._guard, limits, self._counters, router, self._world, settings["relay"],
             self._memos,
         )  # fmt: skip
+        self._guard.on_crowded = self._shared.forget_answers
         self._feed.on_change = self._shared.changed
         self._feed.on_beat = self._shared.wake_held
         self._feed.on_stop = self.drain
@@ -85,7 +86,7 @@ class FilesWorker:
             else None
         )
         listeners = [
-            Listener(_listening_socket(each, settings.get("tcp_congestion", "")), each["kind"])
+            listener_of(_listening_socket(each, settings.get("tcp_congestion", "")), each["kind"])
             for each in settings["listeners"]
         ]
         balancers = Balancers(settings.get("balancers") or ())

@@ -46,6 +46,7 @@ class Guard:
         self.open = 0  # accepted, let in or not
         self.active = 0  # let in
         self.on_room: Callable[[], None] = lambda: None  # listeners may accept again
+        self.on_crowded: Callable[[], None] = lambda: None  # somebody has to wait
         self._per_address: dict[str, int] = {}
         self._waiting: deque[Waiting] = deque()
         self._wheel: dict[int, list[Guarded]] = {}
@@ -56,6 +57,11 @@ class Guard:
     def is_full(self) -> bool:
         """Nothing more may be accepted now."""
         return self.open >= self.limits.connections + self.limits.waiting
+
+    @property
+    def has_room(self) -> bool:
+        """One more may be let in, as far as the total goes."""
+        return self.active < self.limits.connections
 
     @property
     def is_crowded(self) -> bool:
@@ -91,6 +97,7 @@ class Guard:
     def wait(self, item: Waiting) -> None:
         """Have `item.let_in` called once there is room; it is admitted by then."""
         self._waiting.append(item)
+        self.on_crowded()
 
     def stop_waiting(self, item: Waiting) -> None:
         """It is gone before there was room."""

@@ -13,11 +13,13 @@ LIFE_S = 1.0
 class Memo:
     """One per scheme, and one that is not used, for where equal heads may mean different things.
 
-    `answers` may be read directly while boot-clock time is before `valid_until`.
+    `answers`, and `last_answers` after which the connection is closed, may be read directly while boot-clock time is
+    before `valid_until`.
     """
 
     def __init__(self, world: World, limits: Limits, *, is_used: bool = True) -> None:
         self.answers: dict[bytes, bytes] = {}
+        self.last_answers: dict[bytes, bytes] = {}
         self.valid_until = 0.0
         self.hits = 0
         self.hit_bytes = 0
@@ -29,18 +31,20 @@ class Memo:
     def clear(self) -> None:
         """Forget all: something changed."""
         self.answers.clear()
+        self.last_answers.clear()
         self.valid_until = 0.0
 
-    def put(self, head: bytes, data: bytes, now: float) -> None:
+    def put(self, head: bytes, data: bytes, now: float, *, is_last: bool = False) -> None:
         """Remember an answer that was made at `now`, the boot clock read *before* it was made."""
         if now >= self.valid_until:
-            world = self._world
-            self.answers.clear()
+            self.clear()
             self._room = self._bytes
+            world = self._world
             if not world.is_fresh(now) or world.is_draining:
                 return
             self.valid_until = min(now + LIFE_S, world.fresh_until(), world.next_edge(now))
+        answers = self.last_answers if is_last else self.answers
         size = len(head) + len(data)
-        if size <= self._room and len(self.answers) < self._entries and head not in self.answers:
+        if size <= self._room and len(answers) < self._entries and head not in answers:
             self._room -= size
-            self.answers[head] = data
+            answers[head] = data

@@ -2,13 +2,15 @@
 
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 from lbproxy.proxy_header import Header
-from station.serve.connection import Connection
+from station.serve.connection import RECEIVE_BYTES, Connection
 from station.serve.preface import Balancers, Preface
 from station.serve.reply import Client
-from station.serve.shared import Shared
+from station.serve.shared import Shared, boot
 from station.serve.tls import Certificate
 
 ACCEPTS_PER_EVENT = 64
@@ -21,6 +23,15 @@ class Listener:
 
     sock: socket.socket
     kind: str
+    family: int
+    accept: Callable[[], tuple[int, Any]]
+
+
+def listener_of(sock: socket.socket, kind: str) -> Listener:
+    """A listener on an inherited socket, which stays open as long as the process lives."""
+    # What socket.accept itself calls; it adds three system calls and two look-ups that we need not have.
+    accept: Callable[[], tuple[int, Any]] = cast(Any, sock)._accept
+    return Listener(sock, kind, int(sock.family), accept)
 
 
 class Acceptor:
@@ -59,7 +70,8 @@ class Acceptor:
                 self.stop()
                 return
             try:
-                sock, peer = listener.sock.accept()
+                fd, peer = listener.accept()
+                sock = socket.socket(listener.family, socket.SOCK_STREAM, 0, fileno=fd)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:  # out of descriptors: the caps were set too high for this host
@@ -68,16 +80,45 @@ class Acceptor:
                 self._shared.loop.call_later(1.0, self.start)
                 return
             sock.setblocking(False)
-            guard.enter()
-            self._open(listener, sock, peer)
+            if listener.kind == "http" and peer[0] not in self._balancers:
+                self._open_plain(sock, peer)
+            else:
+                guard.enter()
+                self._open(listener, sock, peer)
 
-    def _open(self, listener: Listener, sock: socket.socket, peer: object) -> None:
+    def _open_plain(self, sock: socket.socket, peer: tuple[str, int]) -> None:
+        """HTTP from a client itself. One that wants one known answer has it before we make a connection of it."""
+        shared = self._shared
+        memo = shared.memos["http"]
+        data: bytes | None = None
+        rest = memoryview(b"")
+        try:
+            data = sock.recv(RECEIVE_BYTES)
+            answer = memo.last_answers.get(data)
+            if answer is not None and boot() < memo.valid_until and shared.guard.has_room:
+                sent = sock.send(answer)
+                memo.hits += 1
+                memo.hit_bytes += sent
+                if sent == len(answer):
+                    sock.close()
+                    return
+                rest = memoryview(answer)[sent:]
+        except BlockingIOError:
+            pass
+        except OSError:
+            sock.close()
+            return
+        shared.guard.enter()
+        host, port = _host_and_port(peer)
+        connection = Connection(shared, sock, Client(host, port, "http", "http"), host, memo)
+        if rest:
+            connection.finish(rest)
+        else:
+            connection.begin(data)
+
+    def _open(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
         host, port = ("", 0) if listener.kind == "unix" else _host_and_port(peer)
         is_proxied = listener.kind == "unix" or host in self._balancers
-        if listener.kind == "http" and not is_proxied:
-            client = Client(host, port, "http", "http")
-            Connection(self._shared, sock, client, host, self._shared.memos["http"]).readable()
-            return
         Opening(self._shared, self, sock, listener.kind, (host, port), is_proxied)
 
 
@@ -206,6 +247,6 @@ class Opening:
             self._shared.guard.leave(None, was_admitted=False)
 
 
-def _host_and_port(peer: object) -> tuple[str, int]:
-    host, port = peer[0], peer[1]  # type: ignore[index]  # of an AF_INET or AF_INET6 socket
-    return host.removeprefix("::ffff:") if "." in host else host, port
+def _host_and_port(peer: tuple[str, int]) -> tuple[str, int]:
+    host = peer[0]
+    return host.removeprefix("::ffff:") if "." in host else host, peer[1]

@@ -38,9 +38,13 @@ class Shared:
 
     def changed(self) -> None:
         """Answers may differ from now on: forget the memos, ask again for every held request."""
+        self.forget_answers()
+        self.wake_held()
+
+    def forget_answers(self) -> None:
+        """Clear all memos."""
         for memo in self.memos.values():
             memo.clear()
-        self.wake_held()
 
     def wake_held(self) -> None:
         """Ask again for every held request, soon: the caller may be in the middle of answering one of them."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -160,7 +161,7 @@ class FilesLab:
         self,
         directory: Path,
         *,
-        limits: dict[str, float] | None = None,
+        limits: Mapping[str, float] | None = None,
         balancers: list[str] | None = None,
         tls: tuple[Path, Path] | None = None,
         congestion: str = "",
@@ -172,7 +173,7 @@ class FilesLab:
         self.storage.layout.root.mkdir(exist_ok=True)
         (directory / "manifests").mkdir(exist_ok=True)
         self.log = log or directory / "worker.log"
-        self._limits, self._balancers, self._tls = limits or {}, balancers or [], tls
+        self._limits, self._balancers, self._tls = dict(limits or {}), balancers or [], tls
         self._congestion, self._command = congestion, command
         self.preface = b""  # sent first on each connection, as a balancer would
 

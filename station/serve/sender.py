@@ -1,0 +1,107 @@
+"""Sends what one send does not finish: at each event a bounded step, at a minimum rate, until the answer is out."""
+
+import asyncio
+
+from station.runtime.lines import line
+from station.serve.reply import Client, FromFill
+from station.serve.shared import Shared
+from station.serve.transfer import FillTransfer, Progress, Socket, Transfer
+from station.serve.wire import Wire
+
+FILL_POLL_S = 0.05
+
+
+class Sender(Wire):
+    """The sending half of a connection, which says what comes after an answer."""
+
+    __slots__ = (
+        "_client", "_mark", "_sent", "_shared", "_timer", "_transfer", "deadline", "limit", "slot",
+    )  # fmt: skip
+
+    def __init__(self, shared: Shared, sock: Socket, client: Client) -> None:
+        super().__init__(shared.loop, sock)
+        self._shared, self._client = shared, client
+        self._transfer: Transfer | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._sent = self._mark = 0
+        self.deadline, self.limit, self.slot = 0.0, "", 0
+
+    def expire(self, limit: str) -> None:
+        """See guard.Guarded."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Reset the connection: the client must not take what it has for the whole."""
+        raise NotImplementedError
+
+    def _answered(self) -> None:
+        """The answer is out."""
+        raise NotImplementedError
+
+    def _advance(self) -> None:
+        """Go on with the next request."""
+        raise NotImplementedError
+
+    def _start(self, transfer: Transfer) -> None:
+        self._transfer = transfer
+        self._mark = self._sent
+        self._shared.guard.watch(self, self._shared.limits.rate_s, "minimum_rate")
+        self._pump()
+
+    def _start_fill(self, reply: FromFill) -> None:
+        reply.fill.watchers.append(self._pump)
+        self._start(
+            FillTransfer(reply.head, reply.fill, reply.fd, reply.offset, reply.end, reply.size)
+        )
+
+    def _pump(self) -> None:
+        """Send some more of what is under way."""
+        transfer = self._transfer
+        if transfer is None:
+            return
+        before = transfer.sent
+        try:
+            progress = transfer.step(self._sock)
+        except BlockingIOError:
+            progress = Progress.MORE
+        except OSError as error:
+            if isinstance(transfer, FillTransfer):
+                line("warning", "fill.broken", error=str(error))
+            self.abort()
+            return
+        gained = transfer.sent - before
+        self._sent += gained
+        self._shared.counters.add(f"bytes_{self._client.listener}", gained)
+        if progress is Progress.MORE:
+            self.pause_reading()
+            self.write_with(self._pump)
+            return
+        self.stop_writing()
+        if progress is Progress.STARVED:
+            self._starve(has_gained=gained > 0)
+            return
+        self._drop_transfer()
+        self._answered()
+        self._loop.call_soon(self._advance)
+
+    def _starve(self, *, has_gained: bool) -> None:
+        """Wait for the file to grow."""
+        self.pause_reading()
+        if has_gained or self.limit != "fill_stall":
+            self._shared.guard.watch(self, self._shared.limits.fill_stall_s, "fill_stall")
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(FILL_POLL_S, self._pump)
+
+    def _drop_transfer(self) -> None:
+        transfer, self._transfer = self._transfer, None
+        if transfer is not None:
+            transfer.close()
+            if isinstance(transfer, FillTransfer):
+                self._cancel_timer()
+                transfer.fill.watchers.remove(self._pump)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

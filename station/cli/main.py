@@ -95,7 +95,13 @@ def lab(
     from station.lab.main import run_lab
 
     raise typer.Exit(
-        run_lab(stations=stations, directory=directory, upstream=upstream, shared=shared)
+        run_lab(
+            stations=stations,
+            directory=directory,
+            upstream=upstream,
+            shared=shared,
+            network=network,
+        )
     )
 
 

@@ -12,7 +12,7 @@ from station.control.mirrors import mirror_rows
 from station.control.skew import skew_table
 from station.control.station import Station
 from station.control.status import overall_state, peer_rows, storage_row, sync_counts
-from station.model.records import Kind
+from station.model.records import GroupRecord, Kind
 from station.peering.desk import JoinDesk
 from station.peering.keys import fingerprint
 from station.runtime.clock import Clock
@@ -42,12 +42,17 @@ class _Mirrors:
         sources = station.storage.view.sources
         return mirror_rows(station.mirror_list(), sources, station.reports_of_our_storage())
 
+    def _group(self) -> GroupRecord:
+        group = self._station.records().group
+        if group is None:
+            raise ApiError(503, "starting", "no word from the group yet; try again")
+        return group
+
     async def status(self, _request: web.Request) -> web.Response:
         station = self._station
         records, rows = station.records(), self._rows()
         is_ready, reason = station.readiness()
-        group = records.group
-        assert group is not None
+        group = self._group()
         return web.json_response(
             {
                 "name": station.name,
@@ -106,8 +111,7 @@ class _Mirrors:
         return web.json_response(rows)
 
     async def token(self, _request: web.Request) -> web.Response:
-        group = self._station.records().group
-        assert group is not None
+        group = self._group()
         token = await self._desk.issue(
             fingerprint(self._station.ca_pem), group.ports.https, self._clock.wall()
         )

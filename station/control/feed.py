@@ -67,6 +67,7 @@ class Feed:
         self._workers: set[Worker] = set()
         self._snapshot: Snapshot | None = None
         self._number = 0
+        self._beaten_at = clock.boot()
 
     @property
     def workers(self) -> frozenset[Worker]:
@@ -75,6 +76,7 @@ class Feed:
 
     async def serve(self, listener: socket.socket, tasks: Tasks) -> None:
         """Accept workers on `listener` and beat until cancelled."""
+        self._beaten_at = self._clock.boot()
         self._server = await asyncio.start_unix_server(self._attend, sock=listener)
         tasks.start(self._beat(), name="feed beats")
 
@@ -84,14 +86,13 @@ class Feed:
             return
         self._number += 1
         self._snapshot = _numbered(snapshot, self._number)
-        frame = encode_frame(self._snapshot_message(self._snapshot))
-        for worker in list(self._workers):
-            worker.send_bytes(frame)
+        if not self._was_paused():
+            self._send_snapshot()
 
     async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         worker = Worker(writer)
         self._workers.add(worker)
-        if self._snapshot is not None:
+        if self._snapshot is not None and not self._was_paused():
             worker.send(self._snapshot_message(self._snapshot))
         frames = FrameReader()
         try:
@@ -116,18 +117,30 @@ class Feed:
             worker.in_flight = int(message["in_flight"])
 
     async def _beat(self) -> None:
-        last = self._clock.boot()
         while True:
             await asyncio.sleep(BEAT_EVERY_S)
-            now = self._clock.boot()
-            if now - last > PAUSED_AFTER_S:
-                line("warning", "control.was_paused", seconds=round(now - last, 2))
+            if self._was_paused():
+                away_s = self._clock.boot() - self._beaten_at
+                line("warning", "control.was_paused", seconds=round(away_s, 2))
                 await self._on_pause()
-            last = now = self._clock.boot()
+                self._beaten_at = self._clock.boot()
+                self._send_snapshot()
+            self._beaten_at = self._clock.boot()
             if self._snapshot is not None:
-                frame = encode_frame({"beat": now})
-                for worker in list(self._workers):
-                    worker.send_bytes(frame)
+                self._send_all({"beat": self._beaten_at})
+
+    def _was_paused(self) -> bool:
+        """Whether this process stood still: what it holds may be of the past, and no worker may be told it is not."""
+        return self._clock.boot() - self._beaten_at > PAUSED_AFTER_S
+
+    def _send_snapshot(self) -> None:
+        if self._snapshot is not None:
+            self._send_all(self._snapshot_message(self._snapshot))
+
+    def _send_all(self, message: dict[str, Any]) -> None:
+        frame = encode_frame(message)
+        for worker in list(self._workers):
+            worker.send_bytes(frame)
 
     def _snapshot_message(self, snapshot: Snapshot) -> dict[str, Any]:
         return {"snapshot": to_wire(snapshot), "beat": self._clock.boot()}

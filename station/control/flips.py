@@ -23,7 +23,10 @@ from station.runtime.tasks import Tasks
 
 
 class Flips:
-    """What is live here, and what comes next. `write` and `link` carry decisions out; failures are tried again."""
+    """What is live here, and what comes next.
+
+    `write`, `link` and `keep` carry decisions out: to the registry, the storage, the state directory.
+    """
 
     def __init__(
         self,
@@ -31,6 +34,7 @@ class Flips:
         *,
         write: Callable[[str, PublicationRecord], Coroutine[Any, Any, None]],
         link: Callable[[str, Publication], Coroutine[Any, Any, None]],
+        keep: Callable[[str, Publication], Coroutine[Any, Any, None]],
         station: str,
     ) -> None:
         self.barrier = Barrier()
@@ -38,6 +42,7 @@ class Flips:
         self._tasks = tasks
         self._write = write
         self._link = link
+        self._keep = keep
         self._station = station
 
     def step(self, view: View, *, now: Now) -> None:
@@ -77,6 +82,7 @@ class Flips:
                 )
             case Flip(source, publication):
                 self.flips += 1
+                self._tasks.start(self._keep(source, publication), name=f"keep {source}")
                 line(
                     "info",
                     "flip.done",
@@ -109,6 +115,7 @@ def source_state(
     storage: StorageView,
     own: SourceReport,
     upstream: tuple[Revision, float] | None,
+    kept: Publication | None,
 ) -> SourceState:
     """What this station knows of one source. `upstream`: revision and boot time of our last good look."""
     stored = storage.sources.get(source)
@@ -116,6 +123,7 @@ def source_state(
     return SourceState(
         registered=_registered(publication),
         stored=stored.greatest if stored else None,
+        kept=kept,
         upstream=upstream[0] if upstream and is_here else None,
         upstream_at=upstream[1] if upstream and is_here else float("-inf"),
         freeze=_freeze(record),
@@ -128,6 +136,7 @@ def _member(name: str, report: StationReport, heartbeat_age: float, offset: floa
         heartbeat_age=heartbeat_age,
         holdings={source: _holdings(said) for source, said in report.sources.items()},
         by_fill=report.storage_state != StorageState.READY,
+        may_write=report.may_write,
         clock_offset_s=offset,
     )
 

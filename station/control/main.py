@@ -22,6 +22,7 @@ from station.control.fills import FillDesk
 from station.control.flips import Flips
 from station.control.http_server import HttpServer
 from station.control.jobs import JobMaker
+from station.control.kept import Kept
 from station.control.peer_routes import relayed_routes
 from station.control.station import Station
 from station.control.storage_watch import StorageWatch
@@ -37,7 +38,7 @@ from station.peering.pki import Pki
 from station.peering.registry import Registry
 from station.runtime.clock import Clock, system_clock
 from station.runtime.leash import READY, STORAGE_ANSWERS, STORAGE_STALLED, Leash
-from station.runtime.lines import line
+from station.runtime.lines import line, set_process
 from station.runtime.logs import configure_logs
 from station.runtime.tasks import Tasks
 from station.storage.client import StorageChild, StorageError
@@ -75,12 +76,14 @@ class Control:
             state=state,
             group=identity.group,
         )
+        self._kept = Kept(state)
         storage = StorageWatch(child, self._storage_changed)
         self._station = station = Station(
             config,
             self._clock,
             self._registry,
             storage,
+            self._kept,
             ca_pem=(state / "pki" / "ca.pem").read_text(),
         )
         self._assemble(station, storage)
@@ -121,11 +124,17 @@ class Control:
             tasks,
             make_job=jobs.sync_job,
             on_change=station.ask_for_turn,
-            on_stored=storage.look_again,
+            on_stored=storage.refresh,
             on_end=self._sync_ended,
         )
         self._fills = FillDesk(launcher, tasks, make_job=jobs.fill_job)
-        flips = Flips(tasks, write=self._write_publication, link=self._link, station=station.name)
+        flips = Flips(
+            tasks,
+            write=self._write_publication,
+            link=self._link,
+            keep=self._keep,
+            station=station.name,
+        )
         feed = Feed(
             self._clock,
             on_want=self._fills.want,
@@ -163,6 +172,12 @@ class Control:
             await self._station.storage.publish(source, publication)
         except StorageError as error:
             line("warning", "link.failed", source=source, code=error.code, detail=error.detail)
+
+    async def _keep(self, source: str, publication: Publication) -> None:
+        try:
+            await asyncio.to_thread(self._kept.keep, SourceId(source), publication)
+        except OSError as error:
+            log.error("keep.failed", source=source, error=str(error))
 
     def _storage_changed(self) -> None:
         if self._leash:
@@ -202,6 +217,7 @@ def main() -> None:
     """Run control with the settings the supervisor gave."""
     settings: dict[str, Any] = json.loads(os.environ["STATION_SETTINGS"])
     configure_logs("control")
+    set_process("control")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's business
     config = Config.model_validate(settings["config"], strict=False)
     asyncio.run(Control(config, settings["descriptors"], system_clock()).run())

@@ -15,6 +15,7 @@ from station.config.schema import Config
 from station.control.changes import Records
 from station.control.feed import Feed, Worker
 from station.control.flips import Flips, other_member, own_member, source_state
+from station.control.kept import Kept
 from station.control.snapshot import OwnFacts, build_snapshot
 from station.control.storage_view import StoredSource
 from station.control.storage_watch import StorageWatch
@@ -44,10 +45,12 @@ class Station:
         clock: Clock,
         registry: Registry,
         storage: StorageWatch,
+        kept: Kept,
         *,
         ca_pem: str,
     ) -> None:
         self.name = config.name
+        self._kept = kept
         self.storage = storage
         self.registry = registry
         self.is_draining = False
@@ -114,6 +117,8 @@ class Station:
         return StationReport(
             is_ready=is_ready,
             is_draining=self.is_draining,
+            may_write=self._has_exchanged
+            and not self.registry.gossip.write_refusal(now=self.now()),
             reason=reason,
             storage_id=storage.storage_id,
             storage_state=storage.state.value,
@@ -200,7 +205,8 @@ class Station:
             may_write=self.storage.view.state is StorageState.READY and self._has_exchanged,
         )
         self._step_barrier(peers, now)
-        self.publish_snapshot(mirror_list, peers)
+        if self._has_exchanged:
+            self.publish_snapshot(mirror_list, peers)
         self.registry.set_status(self.report().to_wire())
 
     def publish_snapshot(
@@ -231,6 +237,7 @@ class Station:
 
     async def catch_up(self) -> None:
         """Ask every member what is true now; before the first snapshot, and after a pause."""
+        self._has_exchanged = False
         await self.registry.first_exchange()
         self._has_exchanged = True
         self.turn()
@@ -272,7 +279,7 @@ class Station:
                 )
             else:
                 members.append(other_member(name, StationReport(), float("inf"), None))
-        view = View(self.name, tuple(members), self._source_states(), self._has_exchanged)
+        view = View(self.name, tuple(members), self._source_states())
         self.flips.step(view, now=now)
         self._arm_flip(now)
 
@@ -296,6 +303,7 @@ class Station:
                 storage,
                 self._source_report(source),
                 self.syncs.last_look(source),
+                self._kept.of(source),
             )
             for source in sorted(known)
         }
@@ -304,10 +312,10 @@ class Station:
         stored = self.storage.view.sources.get(source, StoredSource())
         record = self.registry.publications().get(source)
         barrier = self.flips.barrier
-        greatest = stored.greatest
+        numbers = [p.number for p in (stored.greatest, self._kept.of(source)) if p]
         fields = {
             "live": barrier.live(source),
-            "greatest": max(greatest.number if greatest else 0, record.number if record else 0),
+            "greatest": max([record.number if record else 0, *numbers]),
             "revisions": {r: facts.order for r, facts in stored.revisions.items()},
             "complete": frozenset(r for r, f in stored.revisions.items() if f.is_complete),
             "candidate": str(barrier.candidate(source) or ""),

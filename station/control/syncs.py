@@ -1,6 +1,6 @@
 """The sync desk: starts, follows and remembers the sync children. One run per source, a few at a time."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -52,7 +52,7 @@ class SyncDesk:
         *,
         make_job: Callable[[Work, SourceRecord], dict[str, Any]],
         on_change: Callable[[], None],
-        on_stored: Callable[[], None],
+        on_stored: Callable[[], Awaitable[None]],
         on_end: Callable[[str, bool, bool], None],
     ) -> None:
         self._launcher = launcher
@@ -141,15 +141,18 @@ class SyncDesk:
                 if event["event"] in ("staged", "unchanged", "failed"):
                     end = event
                 else:
-                    self._follow(source, work, event)
+                    await self._follow(source, work, event)
+            if end["event"] != "failed":
+                await self._on_stored()  # or the next decision would be about what lay there before
         finally:
             desk.is_running = False
             self._ended(source, work, end)
 
-    def _follow(self, source: str, work: Work, event: dict[str, Any]) -> None:
+    async def _follow(self, source: str, work: Work, event: dict[str, Any]) -> None:
         if event["event"] == "progress":
             self._change(source, bytes_done=event["bytes"], bytes_total=event["bytes_total"])
         elif event["event"] == "metadata":
+            await self._on_stored()
             self._saw(source, work, event["revision"])
 
     def _ended(self, source: str, work: Work, end: dict[str, Any]) -> None:
@@ -174,7 +177,6 @@ class SyncDesk:
         if isinstance(work, AskUpstream):
             desk.look = (Revision(revision), desk.look_began)
             self._change(source, upstream=revision)
-        self._on_stored()
 
     def _desk(self, source: str) -> _Desk:
         return self._desks.setdefault(source, _Desk())

@@ -33,6 +33,7 @@ class StationReport:
 
     is_ready: bool = False
     is_draining: bool = False
+    may_write: bool = False  # its registry accepts its writes
     reason: str = ""
     storage_id: str = ""
     storage_state: str = ""

@@ -9,6 +9,7 @@ from typing import Any
 
 from station.model.identity import Revision, SourceId
 from station.model.publication import Publication
+from station.model.states import StorageState
 from station.repo.retention import GRACE_S, RETAIN_S_MIN
 from station.runtime.clock import system_clock
 from station.storage.collect import Collector, CollectPolicy, CollectReport, purge_source
@@ -25,6 +26,9 @@ from station.storage.trash import judge_trash, remove_tree
 
 # Temporary files of ours that a killed process left. What syncs download has other names, and is resumed.
 _LEFTOVER = re.compile(r"(manifest|complete|live|intent|seen)-.*|[Pp]robe-.*")
+
+# A probe comes each second; while all is well it also writes, with two fsyncs, no more often than this.
+WRITE_EVERY_S = 30.0
 
 Steps = Iterator[Any]  # the last value yielded is the result
 
@@ -51,6 +55,7 @@ class Operations:
         self._revisions = Revisions(self._layout, self._station)
         self._publications = Publications(self._layout, self._station)
         self._clock = system_clock()
+        self._write_due = 0.0
 
     def find(self, name: str) -> Callable[..., Any]:
         """The operation called `name`. Raises StorageError (unknown-op)."""
@@ -66,10 +71,19 @@ class Operations:
 
     def probe(self) -> dict[str, Any]:
         """What the storage is able to do now."""
-        settings = self._settings
+        settings, now = self._settings, self._clock.boot()
+        is_writing = now >= self._write_due
         result: ProbeResult = probe_storage(
-            self._layout, self._station, group_id=settings.group, storage_id=settings.storage_id
+            self._layout,
+            self._station,
+            group_id=settings.group,
+            storage_id=settings.storage_id,
+            is_writing=is_writing,
         )
+        if result.state is not StorageState.READY:
+            self._write_due = 0.0
+        elif is_writing:
+            self._write_due = now + WRITE_EVERY_S
         return asdict(result) | {"state": result.state.value}
 
     def inventory(self) -> Steps:

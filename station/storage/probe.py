@@ -28,16 +28,27 @@ class ProbeResult:
 
 
 def probe_storage(
-    layout: Layout, station: str, *, group_id: str = "", storage_id: str = ""
+    layout: Layout,
+    station: str,
+    *,
+    group_id: str = "",
+    storage_id: str = "",
+    is_writing: bool = True,
 ) -> ProbeResult:
-    """Read the marker, measure, and write, link and fsync one small file. Never raises for what storage does."""
+    """Read the marker, measure and, if `is_writing`, write, link and fsync one small file.
+
+    Never raises for what a storage does: that is the result.
+    """
     marker_id, capacity, free = "", 0, 0
     try:
         failpoint("probe")
         marker_id = require_marker(layout, group_id=group_id, storage_id=storage_id).storage_id
         space = measure_space(layout.root)
         capacity, free = space.capacity, space.free
-        _try_writing(layout, station)
+        if space.is_read_only:
+            raise StorageError("read-only", "mounted read-only")
+        if is_writing:
+            _try_writing(layout, station)
         if space.is_full:
             detail = f"{free} bytes free, {space.floor} stay free"
             return ProbeResult(StorageState.FULL, detail, marker_id, capacity, free)

@@ -18,6 +18,7 @@ class Space:
     capacity: int
     free: int
     inodes_free: int | None
+    is_read_only: bool = False
 
     @property
     def floor(self) -> int:
@@ -38,4 +39,5 @@ def measure_space(path: Path) -> Space:
         capacity=found.f_blocks * found.f_frsize,
         free=found.f_bavail * found.f_frsize,
         inodes_free=found.f_favail if found.f_files else None,
+        is_read_only=bool(found.f_flag & os.ST_RDONLY),
     )

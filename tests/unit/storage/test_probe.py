@@ -83,3 +83,11 @@ def test_the_floor_is_a_hundredth_within_bounds() -> None:
     assert Space(GIB, FLOOR_BYTES_MIN - 1, None).is_full
     assert not Space(GIB, FLOOR_BYTES_MIN, 5000).is_full
     assert Space(GIB, GIB, 3).is_full  # out of names before bytes
+
+
+def test_a_probe_that_does_not_write_still_reads_the_marker(tmp_path: Path) -> None:
+    layout = a_layout(tmp_path)
+    assert probe_storage(layout, STATION, is_writing=False).state is StorageState.READY
+    assert list(layout.staging_directory.iterdir()) == []
+    layout.marker.unlink()
+    assert probe_storage(layout, STATION, is_writing=False).state is StorageState.MISSING

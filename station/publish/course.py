@@ -67,8 +67,9 @@ class Course:
         found = [p for p in (state.kept, state.stored) if p is not None]
         if state.registered is not None:
             lives = [member.holds(self._source).live for member in around.present]
-            found += [p for p in lives if p is not None and p < state.registered.publication]
-        return sorted(found)
+            # After our own: beside newer content of a lesser number, what we showed would look like a rollback.
+            found += sorted(p for p in lives if p is not None and p < state.registered.publication)
+        return found
 
     def _is_accepted(self, publication: Publication, chosen: Revision | None) -> bool:
         if self.live is None:

@@ -182,14 +182,14 @@ class Station:
         return bool(self.storage.trouble)
 
     def may_write(self) -> bool:
-        """As the registry does it: not with a clock that is a minute from the median of the peers."""
+        """As the registry does it: not with a clock that is a minute from the median of all, ours included."""
         now = self.now()
         offsets = [
             heard.wall_at_boot + now.boot - now.wall
             for heard in self.heard.values()
             if now.boot - heard.at_boot < 5
         ]
-        return not offsets or abs(statistics.median(offsets)) <= 60
+        return abs(statistics.median([*offsets, 0.0])) <= 60
 
     def holdings(self) -> Holdings:
         assert self.barrier is not None

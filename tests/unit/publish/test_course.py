@@ -193,3 +193,14 @@ def test_another_station_that_flips_early_takes_nobody_along() -> None:
     other = member("b", holdings(live=publication(4)))
     course.step(state, Around.of(view(state, member("a"), other)), NOW, is_start=False)
     assert course.live == publication(3)
+
+
+def test_what_was_live_here_is_live_after_a_restart_beside_newer_content_of_a_lesser_number() -> (
+    None
+):
+    course = Course(SOURCE, RULES)
+    ours = publication(5, 105)
+    state = SourceState(kept=ours, registered=registered(ours))
+    other = member("b", holdings(live=publication(3, 108, "b")))
+    course.step(state, Around.of(view(state, member("a"), other)), NOW, is_start=True)
+    assert course.live == ours

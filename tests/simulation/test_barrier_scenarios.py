@@ -1,17 +1,26 @@
-"""Histories with a name: what the barrier was built for, and every bug that was found in it."""
+"""Histories with a name: what the barrier was built for."""
+
+from collections.abc import Callable
+
+import pytest
 
 from station.model.identity import Revision
 from station.model.publication import Publication
 from station.publish import duty
+from station.publish.barrier import Barrier
+from station.publish.rules import Rules
 from station.publish.view import Freeze
-from tests.simulation.barrier_chaos import run_seed
+from tests.simulation.barrier_checks import Broken
 from tests.simulation.barrier_station import SOURCE, Station
+from tests.simulation.barrier_variants import FollowsOlderContent
 from tests.simulation.barrier_world import World
 
 
-def running(stations: int = 3, *, seed: int = 1, shared: int = 0) -> World:
+def running(
+    stations: int = 3, *, shared: int = 0, barrier: Callable[[Rules], Barrier] = Barrier
+) -> World:
     """A group with the real times, in which everybody shows the first publication."""
-    world = World(seed, stations, shared=shared)
+    world = World(1, stations, shared=shared, barrier=barrier)
     world.start_all()
     world.run(20)
     world.require_agreement(world.upstream[-1][0])
@@ -117,8 +126,9 @@ def set_lag(world: World, names: str, lag: int) -> None:
         world.stations[name].upstream_lag = lag
 
 
-def test_sides_that_went_apart_meet_above_both_at_the_newer_content() -> None:
-    world = running(4)
+def went_apart(barrier: Callable[[Rules], Barrier] = Barrier) -> World:
+    """a and d show newer content under a lesser number than b and c."""
+    world = running(4, barrier=barrier)
     set_lag(world, "abcd", 6)
     for _ in range(6):
         world.publish_upstream()
@@ -130,6 +140,11 @@ def test_sides_that_went_apart_meet_above_both_at_the_newer_content() -> None:
     set_lag(world, "ad", 0)  # … and the other side newer content
     world.run(20)
     assert lives(world) == {"a": 2, "b": 4, "c": 4, "d": 2}
+    return world
+
+
+def test_sides_that_went_apart_meet_above_both_at_the_newer_content() -> None:
+    world = went_apart()
     for name in "bc":
         world.stations[name].speed = 0.0  # the manifest is enough: it is shown on one side already
     world.heal()
@@ -138,6 +153,13 @@ def test_sides_that_went_apart_meet_above_both_at_the_newer_content() -> None:
     world.require_agreement(world.upstream[-1][0])
     shown_there = {p.number for p, flips in world.checks.flips.items() if {"a", "d"} & flips.keys()}
     assert shown_there == {1, 2, 5}  # never 4, which is greater and older
+
+
+def test_without_the_rule_against_older_content_a_heal_is_a_rollback() -> None:
+    world = went_apart(FollowsOlderContent)
+    world.heal()
+    with pytest.raises(Broken, match="rolls back"):
+        world.run(8)
 
 
 def test_numbering_survives_the_loss_of_every_state_directory() -> None:
@@ -353,24 +375,3 @@ def test_lossy_network_delays_but_never_splits() -> None:
     world.loss = 0.0
     world.run(20)
     world.require_agreement(world.upstream[-1][0])
-
-
-# Found by seeds. What went wrong stands beside each.
-def test_seed_80_freeze_unknown_to_the_other_side_of_a_shared_storage() -> None:
-    """Older content under live/ was put into the registry by the station that refused to show it."""
-    run_seed(80)
-
-
-def test_seed_436_pause_is_no_restraint() -> None:
-    """A station on the smaller side was stopped for 16 s, woke, and took its restraint for over."""
-    run_seed(436)
-
-
-def test_seed_291_newer_content_of_a_lesser_number_at_a_restart() -> None:
-    """A station started, took what a peer showed for its own, and refused its own as older."""
-    run_seed(291)
-
-
-def test_seed_1990_restart_without_storage_before_a_flip() -> None:
-    """A station whose storage had failed forgot what it showed when it was killed before the next flip."""
-    run_seed(1990)

@@ -96,22 +96,31 @@ def sync_file(path: Path) -> None:
     """Make the bytes of a finished temporary file durable. On failure it is removed; raises FsyncFailed."""
     fd = os.open(path, os.O_RDONLY)
     try:
-        failpoint("durable.fsync")
-        os.fsync(fd)
-    except OSError as error:
+        _fsync(fd, path)
+    except FsyncFailed:
         path.unlink(missing_ok=True)
-        raise FsyncFailed(error.errno, f"fsync: {error.strerror}", str(path)) from error
+        raise
     finally:
         os.close(fd)
 
 
-def place(temp: Path, final: Path, *, settle: bool = True) -> bool:
+def _fsync(fd: int, path: Path) -> None:
+    try:
+        failpoint("durable.fsync")
+        os.fsync(fd)
+    except OSError as error:
+        raise FsyncFailed(error.errno, f"fsync: {error.strerror}", str(path)) from error
+
+
+def place(temp: Path, final: Path, *, settle: bool = True, is_synced: bool = False) -> bool:
     """Give a finished temporary file its final name. True: made; False: the same content was there already.
 
-    With `settle` False the caller fsyncs the final directory later (many files, one fsync) before it relies on them.
+    With `settle` False the caller fsyncs the final directory later (many files, one fsync) before it relies on them;
+    `is_synced` True: the bytes are durable already.
     Afterwards the temporary name is gone. Raises Differs, FsyncFailed, OSError; the final name is then as before.
     """
-    sync_file(temp)
+    if not is_synced:
+        sync_file(temp)
     failpoint("durable.before_link")
     made = True
     try:
@@ -140,21 +149,22 @@ def write_new(final: Path, content: bytes, *, temp: Path) -> bool:
     temp.unlink(missing_ok=True)
     write_temp(temp, content)
     try:
-        failpoint("durable.after_write")
-        return place(temp, final)
+        return place(temp, final, is_synced=True)
     except OSError:
         temp.unlink(missing_ok=True)
         raise
 
 
-def write_temp(temp: Path, content: bytes) -> None:
-    """The bytes in a new file, not yet durable. Raises OSError; what was written is then removed."""
-    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+def write_temp(temp: Path, content: bytes, mode: int = 0o644) -> None:
+    """The bytes in a new file, durable (its name is not). Raises FsyncFailed, OSError; nothing is then left of it."""
+    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         view = memoryview(content)
         while view:
             failpoint("durable.write")
             view = view[os.write(fd, view) :]
+        failpoint("durable.after_write")
+        _fsync(fd, temp)
     except OSError:
         temp.unlink(missing_ok=True)
         raise
@@ -194,10 +204,8 @@ def replace_local(path: Path, content: bytes, mode: int = 0o600) -> None:
     """
     temp = path.with_name(f".{path.name}.{os.getpid()}.new")
     temp.unlink(missing_ok=True)
-    write_temp(temp, content)
+    write_temp(temp, content, mode)
     try:
-        temp.chmod(mode)
-        sync_file(temp)
         os.replace(temp, path)
     except OSError:
         temp.unlink(missing_ok=True)

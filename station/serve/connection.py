@@ -81,6 +81,9 @@ class Connection(Sender):
         if not self._buffer:
             memo = self._memo
             answer = memo.answers.get(data)
+            if answer is None:
+                answer = memo.last_answers.get(data)
+                self._close_after = answer is not None
             if answer is not None and boot() < memo.valid_until and self._is_admitted:
                 self._answer_from_memo(memo, answer)
                 return
@@ -103,6 +106,9 @@ class Connection(Sender):
         memo.hit_bytes += sent
         if sent != len(answer):
             self._start(BytesTransfer(memoryview(answer)[sent:]))
+            return
+        if self._close_after:
+            self.close()
             return
         self.deadline = self._shared.guard.now + self._shared.limits.idle_s
         self.limit = "idle"

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from lbproxy.proxy_header import Header
 from station.serve.connection import RECEIVE_BYTES, Connection
 from station.serve.preface import Balancers, Preface
 from station.serve.reply import Client
 from station.serve.shared import Shared, boot
 from station.serve.tls import Certificate
+from station.serve.wire import Wire
 
 ACCEPTS_PER_EVENT = 64
 _TLS_FIRST_BYTE = b"\x16"  # of a ClientHello; no HTTP method begins with it
@@ -122,8 +122,13 @@ class Acceptor:
         Opening(self._shared, self, sock, listener.kind, (host, port), is_proxied)
 
 
-class Opening:
+class Opening(Wire):
     """A connection that has not yet come to its first request."""
+
+    __slots__ = (
+        "_acceptor", "_is_proxied", "_kind", "_listener", "_peer", "_preface", "_shared",
+        "deadline", "limit", "slot",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -134,25 +139,24 @@ class Opening:
         peer: tuple[str, int],
         is_proxied: bool,
     ) -> None:
+        super().__init__(shared.loop, sock)
         self._shared, self._acceptor = shared, acceptor
-        self._sock: socket.socket | ssl.SSLSocket = sock
         self._kind, self._peer, self._is_proxied = kind, peer, is_proxied
         self._listener = kind
         self.deadline, self.limit, self.slot = 0.0, "", 0
         self._preface = Preface()
-        self._is_open = True
         shared.guard.watch(self, shared.limits.head_s, "head")
-        shared.loop.add_reader(sock, self._step)
-        if not is_proxied:
+        if is_proxied:
+            self.read_with(self._read_preface)
+        else:
             self._begin()
 
     def expire(self, limit: str) -> None:
-        """See Guarded."""
+        """See guard.Guarded."""
         self._shared.counters.hit(limit)
         self._close()
 
-    def _step(self) -> None:
-        """More of the PROXY header."""
+    def _read_preface(self) -> None:
         try:
             header = self._preface.read(self._sock)
         except (BlockingIOError, InterruptedError):
@@ -161,16 +165,12 @@ class Opening:
             self._shared.counters.add("proxy_header_refused")
             self._close()
             return
-        if header is not None:
-            self._take(header)
-
-    def _take(self, header: Header) -> None:
+        if header is None:
+            return
         if header.source is not None:
             self._peer = header.source
         if self._kind == "unix":
             self._listener = header.listener() or "unix"
-        self._shared.loop.remove_reader(self._sock)
-        self._shared.loop.add_reader(self._sock, self._begin)
         self._begin()
 
     def _begin(self) -> None:
@@ -180,6 +180,7 @@ class Opening:
             try:
                 first = self._sock.recv(1, socket.MSG_PEEK)
             except (BlockingIOError, InterruptedError):
+                self.read_with(self._begin)
                 return
             except OSError:
                 first = b""
@@ -193,57 +194,51 @@ class Opening:
             self._hand_over("http")
 
     def _begin_tls(self) -> None:
+        self.pause_reading()
         certificate = self._acceptor.certificate
         if certificate is None:
             self._close()
             return
-        self._shared.loop.remove_reader(self._sock)
         try:
-            self._sock = certificate.context.wrap_socket(
+            self._sock = self._tls = certificate.context.wrap_socket(
                 self._sock, server_side=True, do_handshake_on_connect=False
             )
         except OSError:
             self._close()
             return
         self._shared.guard.watch(self, self._shared.limits.handshake_s, "handshake")
-        self._shared.loop.add_reader(self._sock, self._handshake)
         self._handshake()
 
     def _handshake(self) -> None:
-        assert isinstance(self._sock, ssl.SSLSocket)
+        assert self._tls is not None
         try:
-            self._sock.do_handshake()
+            self._tls.do_handshake()
         except ssl.SSLWantReadError:
-            self._shared.loop.remove_writer(self._sock)
-            return
+            self.stop_writing()
+            if not self._is_reading:
+                self.read_with(self._handshake)
         except ssl.SSLWantWriteError:
-            self._shared.loop.add_writer(self._sock, self._handshake)
-            return
+            self.write_with(self._handshake)
         except OSError:
             self._shared.counters.add("tls_handshake_failed")
             self._close()
-            return
-        self._hand_over("https")
+        else:
+            self._hand_over("https")
 
     def _hand_over(self, scheme: str) -> None:
-        shared = self._shared
-        self._is_open = False
+        self.pause_reading()
+        self.stop_writing()
+        self._fd = -1  # the connection's from now on
         self.deadline = 0.0
-        shared.loop.remove_reader(self._sock)
-        shared.loop.remove_writer(self._sock)
         client = Client(self._peer[0], self._peer[1], scheme, self._listener)
-        memo = shared.memos["none" if self._kind == "unix" else scheme]
+        memo = self._shared.memos["none" if self._kind == "unix" else scheme]
         address = None if self._is_proxied else self._peer[0]
-        Connection(shared, self._sock, client, address, memo).readable()
+        Connection(self._shared, self._sock, client, address, memo).readable()
 
     def _close(self) -> None:
-        if self._is_open:
-            self._is_open = False
+        if self.is_open:
             self.deadline = 0.0
-            if self._sock.fileno() >= 0:  # a failed wrap_socket has taken it away
-                self._shared.loop.remove_reader(self._sock)
-                self._shared.loop.remove_writer(self._sock)
-            self._sock.close()
+            self.release(is_reset=True)
             self._shared.guard.leave(None, was_admitted=False)
 
 

@@ -27,7 +27,7 @@ EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager"
 # Names of ours that would say one thing with two words (the table of words is in the design).
 FORBIDDEN_NAMES = re.compile(r"(?i)^(class|def) _?(\w*_)?(node|blob|vacuum|activation_key)s?\b")
 
-LEFTOVERS = re.compile(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError)\b|pytest\.mark\.skip\b")
+LEFTOVERS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|pytest\.mark\.skip\b")
 
 # Calls with a better place: (dotted call, where it may be, what to use).
 BANNED_CALLS = {
@@ -142,14 +142,14 @@ def test_public_functions_of_pure_packages_are_documented(path: Path) -> None:
 
 
 def test_no_file_names_a_directory_of_one_machine() -> None:
-    here = re.escape(str(ROOT).encode())
-    homes = re.compile(rb"(?<![\w.])/(home|root|Users)/[a-z.]|" + here + rb"\b")
+    homes = re.compile(rb"(?<![\w.])/(home|root|Users)/[a-z.]")
+    here = str(ROOT).encode() if len(ROOT.parts) > 2 else b"\0"  # a name at the root is a word too
     found = [
         f"{relative(path)}:{number}"
         for path in tracked()
         if path.suffix not in (".rpm", ".gz", ".zst", ".xz") and path != Path(__file__)
         for number, line in enumerate(path.read_bytes().splitlines(), 1)
-        if homes.search(line)
+        if homes.search(line) or here in line
     ]
     assert not found
 

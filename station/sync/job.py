@@ -114,8 +114,15 @@ class Job:
         )
 
     async def _fill(self, order: Order) -> None:
-        async with self._channels.use(order) as channel:
-            await Fill(order, channel.peers, channel.objects, self._events).run()
+        try:
+            async with self._channels.use(order) as channel:
+                await Fill(order, channel.peers, channel.objects, self._events).run()
+        except Exception as error:
+            # Clients wait for this file: they are told, whatever it was, and the log has the rest.
+            failure = SyncFailed("job", f"{type(error).__name__}: {error}", retriable=True)
+            names = {"source": order.source, "revision": order.revision or "", "path": order.path}
+            self._events.failed(failure, **names)
+            raise
 
 
 async def _main() -> int:

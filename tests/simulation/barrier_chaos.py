@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from station.model.identity import Revision
 from station.publish.barrier import Barrier
 from station.publish.rules import Rules
 from station.publish.view import Freeze
@@ -34,16 +35,23 @@ def run_seed(seed: int, barrier: Callable[[Rules], Barrier] = Barrier) -> World:
         chaos.strike()
         world.run(world.random.expovariate(1 / 2.5))
     chaos.end()
-    world.run(CALM_S)
-    freeze = max(world.stations.values(), key=lambda s: s.freeze[0]).freeze[1]
-    chosen = freeze.revision if freeze and freeze.until is None else None
-    if chosen is None:
-        world.require_agreement(world.upstream[-1][0])
-    else:
-        # What was lost from every storage cannot be chosen; then nothing new is shown.
-        is_there = any(chosen in s.storage.complete() for s in world.stations.values())
-        world.require_agreement(chosen if is_there else None)
+    calm_until = world.time + CALM_S
+    while world.time < calm_until:
+        world.run(5)
+        if world.disagreement(_expected(world)) is None:
+            calm_until = min(calm_until, world.time + 5)  # and it must stay so
+    world.require_agreement(_expected(world))
     return world
+
+
+def _expected(world: World) -> Revision | None:
+    """What all must show in the end; None: whatever it is."""
+    freeze = max(world.stations.values(), key=lambda s: s.freeze[0]).freeze[1]
+    if freeze is None or freeze.until is not None:
+        return world.upstream[-1][0]
+    # What was lost from every storage cannot be chosen; then nothing new is shown.
+    is_there = any(freeze.revision in s.storage.complete() for s in world.stations.values())
+    return freeze.revision if is_there else None
 
 
 class _Chaos:

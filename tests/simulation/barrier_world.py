@@ -221,17 +221,22 @@ class World:
         return "\n".join([f"seed {self.seed}", *self._story, *lives])
 
     def require_agreement(self, revision: Revision | None) -> None:
-        """The end: everybody shows `revision` (None: whatever it is), and the registry and all storages know it."""
-        live = next(iter(self.stations.values())).served
-        revision = revision or (live.revision if live else None)
-        assert revision is not None
-        for station in self.stations.values():
-            live = station.barrier.live(SOURCE) if station.barrier else None
-            registered = station.registered.publication if station.registered else None
-            is_linked = station.storage.live == live
-            if live is None or live.revision != revision or registered != live or not is_linked:
-                raise Broken(f"{station.name} does not show {revision[:6]}\n{self.story()}")
-        lives = {station.served for station in self.stations.values()}
-        if len(lives) != 1:
-            raise Broken(f"they show {len(lives)} publications\n{self.story()}")
+        """The end: everybody shows `revision` (None: whatever it is), and flips were as they should."""
+        found = self.disagreement(revision)
+        if found is not None:
+            raise Broken(f"{found}\n{self.story()}")
         self.checks.require_equal_flips()
+
+    def disagreement(self, revision: Revision | None) -> str | None:
+        """Who does not show it, or does not have it in its registry and on its storage."""
+        live = next(iter(self.stations.values())).served
+        if live is None or live.revision != (revision or live.revision):
+            return f"a shows {live}"
+        for name, station in self.stations.items():
+            registered = station.registered.publication if station.registered else None
+            shown = station.barrier.live(SOURCE) if station.barrier else None
+            if not live == shown == registered == station.storage.live:
+                return (
+                    f"{name} shows {shown}, registered {registered}, stored {station.storage.live}"
+                )
+        return None

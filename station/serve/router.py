@@ -123,33 +123,35 @@ class Router:
 
     def _file(self, request: Request, route: Repo | Pinned, arrived: float) -> Reply:
         name = name_of(route.path)
-        is_mutable = name in (Name.REPOMD, Name.SIGNATURE)
+        view = self._world.source(route.source)
+        if view is None and route.source not in self._world.snapshot.listed:
+            return self._hold_stale(arrived) or self._error(request, 404, "not found")
         if isinstance(route, Pinned):
-            asked, is_mutable = route.revision, False
-            must_be_asked = name is not Name.FIXED
+            asked = route.revision
+            is_own = name is not Name.FIXED
         else:
             if name is not Name.FIXED and (held := self._hold_stale(arrived)):
                 return held
             is_zypp = request.headers.get(b"user-agent", b"").startswith(b"ZYpp")
-            now = self._clock.boot()
-            shown = self._world.shown(route.source, name, now, is_zypp=is_zypp)
+            shown = self._world.shown(route.source, name, self._clock.boot(), is_zypp=is_zypp)
             if not shown.revision:
                 if shown.held_until and name is not Name.FIXED:
                     return Hold(shown.held_until, "flip")
                 return self._unpublished(request, route.source, shown, arrived)
-            asked, must_be_asked = shown.revision, is_mutable
-        view = self._world.source(route.source)
-        known = (*view.revisions, *view.announced) if view else ()
-        order = [asked] if must_be_asked else list(dict.fromkeys((asked, *known)))
-        found = self._library.find(route.source, order[:1], route.path)
+            asked = shown.revision
+            is_own = name in (Name.REPOMD, Name.SIGNATURE)
+        found = self._library.find(route.source, [asked], route.path)
+        known = () if is_own or view is None else (*view.revisions, *view.announced)
+        others = [revision for revision in dict.fromkeys(known) if revision != asked]
         # These names have other bytes in each revision: first wait for the one that was asked for.
-        is_own = must_be_asked or name is Name.PLAIN
+        is_own = is_own or name is Name.PLAIN
         if found is None and is_own and not self._library.has(route.source, asked):
             return self._wait_for_manifest(request, route.source, asked, arrived)
         if found is None:
-            found = self._library.find(route.source, order[1:], route.path)
+            found = self._library.find(route.source, others, route.path)
         if found is None:
-            return self._unknown(request, route.source, order, arrived)
+            return self._unknown(request, route.source, [asked, *others], arrived)
+        is_mutable = isinstance(route, Repo) and name is not Name.FIXED
         return self._files.reply(
             request, route.source, found.entry, found.revision, arrived, is_mutable=is_mutable
         )

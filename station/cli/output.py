@@ -1,6 +1,7 @@
 """Results to stdout: tables for people, JSON for programs."""
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +10,7 @@ import typer
 
 Column = tuple[str, Callable[[Mapping[str, Any]], str]]
 
+PIPE_WIDTH = 1000
 SHORT_REVISION = 12  # digits; enough for people to tell revisions of one source apart
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -29,7 +31,9 @@ def print_table(rows: Iterable[Mapping[str, Any]], columns: list[Column], empty:
     for row in rows:
         table.add_row(*(cell(row) for _, cell in columns))
     if table.row_count:
-        Console(highlight=False, markup=False).print(table)
+        # What goes to another program is not folded to the width of a terminal that is not there.
+        width = None if sys.stdout.isatty() else PIPE_WIDTH
+        Console(highlight=False, markup=False, width=width).print(table)
     else:
         typer.echo(empty)
 

@@ -26,7 +26,7 @@ from station.peering.driver import Driver, Ledger, RegistryClosed
 from station.peering.identity import GroupIdentity
 from station.peering.offset import HEADER, OffsetFilter, header_value
 from station.peering.pki import Pki
-from station.peering.transport import PeerTransport
+from station.peering.transport import PeerTransport, TurnedAway
 from station.peering.upkeep import Upkeep
 from station.peering.view import RecordsView
 from station.runtime.clock import Clock
@@ -82,6 +82,7 @@ class Registry(RecordsView):
         self._in_flight: dict[str, set[asyncio.Task[None]]] = {}
         self._offsets: dict[str, OffsetFilter] = {}
         self._up: set[str] = set()
+        self._turned_away: set[str] = set()  # the peers that said so already
         self._listeners: list[Callable[[], None]] = []
         self._heard = asyncio.Event()
         self.alarms: deque[Alarm | Refused] = deque(maxlen=ALARMS_KEPT)
@@ -216,9 +217,13 @@ class Registry(RecordsView):
             exchange = await self._transport.exchange(peer, data)
         except ConversationFailed as error:
             self.counters["exchanges_failed"] += 1
+            if isinstance(error, TurnedAway) and peer.name not in self._turned_away:
+                self._turned_away.add(peer.name)
+                self._carry_out(Alarm("turned_away", str(error), peer.name))
             line("debug", "gossip.failed", peer=peer.name, error=str(error)[:500])
             return
         self.counters["exchanges"] += 1
+        self._turned_away.discard(peer.name)
         if exchange.sample is not None:
             self._offsets.setdefault(peer.name, OffsetFilter()).add(exchange.sample)
         try:

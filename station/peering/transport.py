@@ -23,6 +23,10 @@ KEEP_ALIVE_S = (
 )
 
 
+class TurnedAway(ConversationFailed):
+    """The peer knows our certificate and does not take us for a member (any more)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """A peer's answer, and what it says about its clock."""
@@ -42,7 +46,7 @@ class PeerTransport:
     async def exchange(self, peer: StationRecord, message: bytes) -> Exchange:
         """Ask; the peer must show the certificate of the station it is taken for.
 
-        Raises ConversationFailed after at most EXCHANGE_DEADLINE_S.
+        Raises ConversationFailed (TurnedAway among them) after at most EXCHANGE_DEADLINE_S.
         """
         host = f"[{peer.address}]" if ":" in peer.address else peer.address
         sent = self._clock.boot()
@@ -57,6 +61,8 @@ class PeerTransport:
             bytes_max=MESSAGE_BYTES_MAX,
         )
         received = self._clock.boot()
+        if reply.status == 403:
+            raise TurnedAway(f"{peer.name} does not take this station for a member of its group")
         if reply.status != 200:
             raise ConversationFailed(f"answered {reply.status}: {reply.body[:200]!r}")
         return Exchange(reply.body, Sample.of(reply.headers.get(HEADER, ""), sent, received))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from station.gossip.effects import Alarm
 from station.model.records import Kind, SourceRecord
 from station.peering.changes import Change
 from station.peering.conversation import ConversationFailed
@@ -163,10 +164,15 @@ async def test_removed_station_is_refused_although_its_certificate_is_good(
     transport = PeerTransport(b.pki, b.clock)
     record = a.registry.stations()["StationA"]
     try:
-        with pytest.raises(ConversationFailed, match="answered 403"):
+        with pytest.raises(ConversationFailed, match="member"):
             await transport.exchange(record, b"{}")
     finally:
         await transport.close()
+    await until(lambda: b.registry.alarms, 5)
+    await asyncio.sleep(1.5)
+    assert [alarm.code for alarm in b.registry.alarms if isinstance(alarm, Alarm)] == [
+        "turned_away"
+    ]
 
 
 async def test_message_that_is_none_is_answered_400_and_the_peer_stays_a_peer(

@@ -177,27 +177,30 @@ class Conversation:
                     Alarm("behind", f"{text}, {reread.own_unseen} own changes kept", peer.name)
                 )
             return effects, []
-        return effects, self._start_reread(peer, bool(behind), theirs, summary.fingerprint, now)
+        alarms, sends = self._start_reread(peer, bool(behind), theirs, summary.fingerprint, now)
+        return effects + alarms, sends
 
     def _start_reread(
-        self, peer: Peer, is_behind: bool, theirs: Digest, fingerprint: int, now: Now
-    ) -> list[Effect]:
+        self, peer: Peer, is_behind: bool, theirs: Digest, fingerprint: int | None, now: Now
+    ) -> tuple[list[Effect], list[Effect]]:
+        effects: list[Effect] = []
         if self._reread is not None:
-            return []
+            return effects, []
         if not is_behind:
-            if theirs != self._replica.state.seen:
-                return []
+            if fingerprint is None or theirs != self._replica.state.seen:
+                return effects, []
             if fingerprint == self._replica.state.fingerprint:
                 peer.repair_wait = REPAIR_S_MIN
-                return []
+                return effects, []
             if now.boot < peer.repair_at:
-                return []
+                return effects, []
             peer.repair_at = now.boot + peer.repair_wait
             peer.repair_wait = min(2 * peer.repair_wait, REPAIR_S_MAX)
+            effects.append(Alarm("hole", "has seen the same, but holds something else", peer.name))
         self._reread = Reread(
             peer.name, self._replica, is_behind=is_behind, theirs=theirs, boot=now.boot
         )
-        return [self.syn(peer.name, now)]
+        return effects, [self.syn(peer.name, now)]
 
     def syn(self, name: str, now: Now) -> Send:
         """The beginning of an exchange."""
@@ -239,13 +242,19 @@ class Conversation:
         return effects
 
     def collect(self, now: Now) -> int:
-        """Drop the tombstones that every member has acknowledged and that are old enough; how many."""
+        """Drop the tombstones that every member has acknowledged and that are old enough; how many.
+
+        Only while we have seen all that the members had when they acknowledged: what they write later is stamped
+        after the tombstone, but what they wrote before must meet it here, or it would come back to life.
+        """
         digests = [self._peers[name].seen for name in self.others()]
         before = Stamp(int((now.wall - self._limits.tombstone_life_s) * 1000), 0)
         if before.physical_ms <= 0 or self._reread is not None:
             return 0
         known = [digest for digest in digests if digest is not None]
-        return self._replica.collect(known, before=before) if len(known) == len(digests) else 0
+        if len(known) < len(digests) or any(lacks(self._replica.state.seen, d) for d in known):
+            return 0
+        return self._replica.collect(known, before=before)
 
     def _reply(self, kind: MessageType, peer: Peer, message: Message, now: Now) -> Send:
         answer = self._offer(kind, peer, now, asked_at=message.asked_at, run=message.sender.run)
@@ -289,6 +298,6 @@ class Conversation:
         return Summary(
             marks(seen),
             marks(state.collected),
-            state.fingerprint,
+            None if self._reread is not None else state.fingerprint,
             self._board.marks(self._told_of()),
         )

@@ -50,11 +50,14 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the sender has: per origin seen and collected, a fingerprint of the rest, and the statuses it knows."""
+    """What the sender has: per origin seen and collected, the statuses it knows, and a fingerprint of its records.
+
+    No fingerprint while it reads everything again: its digest then is not what it holds.
+    """
 
     seen: Annotated[tuple[Mark, ...], Field(max_length=ORIGINS_MAX)]
     collected: Annotated[tuple[Mark, ...], Field(max_length=ORIGINS_MAX)]
-    fingerprint: Count
+    fingerprint: Count | None
     statuses: Annotated[tuple[StatusMark, ...], Field(max_length=STATIONS_MAX)]
 
 

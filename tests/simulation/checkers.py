@@ -2,11 +2,20 @@
 
 from dataclasses import dataclass, field
 
-from station.gossip.entry import Entry, Origin, Row
+from station.gossip.entry import Entry, Origin, Row, Version
 from station.gossip.machine import Gossip
-from station.gossip.state import Rank, canonical, rank
+from station.gossip.state import canonical
 
 Record = tuple[str, str]
+Rank = tuple[tuple[int, int, str], Version]
+
+
+def rank(entry: Entry) -> Rank:
+    """The order that is promised: publications by (number, order, revision), the rest by version."""
+    value = entry.value
+    if entry.kind == "publication" and value:
+        return (value["number"], value["order"], value["revision"]), entry.version
+    return (0, 0, ""), entry.version
 
 
 class Violation(AssertionError):

@@ -66,6 +66,9 @@ class Connection(Sender):
 
     def readable(self) -> None:
         """Bytes arrived, or may have."""
+        if self._transfer is not None:  # the next request waits in the kernel until this answer is out
+            self.pause_reading()
+            return
         try:
             data = self._recv(RECEIVE_BYTES)
         except (BlockingIOError, ssl.SSLWantReadError):

@@ -73,7 +73,6 @@ class Sender(Wire):
         self._sent += gained
         self._shared.counters.add(f"bytes_{self._client.listener}", gained)
         if progress is Progress.MORE:
-            self.pause_reading()
             self.write_with(self._pump)
             return
         self.stop_writing()
@@ -86,7 +85,6 @@ class Sender(Wire):
 
     def _starve(self, *, has_gained: bool) -> None:
         """Wait for the file to grow."""
-        self.pause_reading()
         if has_gained or self.limit != "fill_stall":
             self._shared.guard.watch(self, self._shared.limits.fill_stall_s, "fill_stall")
         if self._timer is not None:

@@ -89,10 +89,12 @@ class Attempt:
                 continue
             self._server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             code = self._server.connect_ex(self._backend.address)
-            if code == 0:
+            if code == errno.EINPROGRESS:
+                code = self._server.connect_ex(self._backend.address)  # near ones are there by now
+            if code in (0, errno.EISCONN):
                 self._connected()
                 return
-            if code == errno.EINPROGRESS:
+            if code == errno.EALREADY:
                 loop = front_end.poller.loop
                 self.deadline = loop.time() + front_end.connect_timeout_s
                 front_end.attempts[self] = None

@@ -210,9 +210,11 @@ class Dial:
         for option, value in _KEEPALIVE:
             self._sock.setsockopt(socket.IPPROTO_TCP, option, value)
         code = self._sock.connect_ex(self._address)
-        if code == 0:
+        if code == errno.EINPROGRESS:
+            code = self._sock.connect_ex(self._address)  # near ones are there by now
+        if code in (0, errno.EISCONN):
             self._connected()
-        elif code == errno.EINPROGRESS:
+        elif code == errno.EALREADY:
             self._poller.register(self._sock.fileno(), OUT, self)
             allowed = min(left, _ATTEMPT_S) if self._addresses else left
             self._timer = self._poller.loop.call_later(allowed, self._failed, errno.ETIMEDOUT)

@@ -64,10 +64,15 @@ class ProxyConnection:
         self.tunnel: Tunnel | None = None
         self._was_counted = False
         self._state = "head"
-        self._mask = IN
+        self._mask = 0
         self.deadline, self.limit, self.slot = 0.0, "", 0
-        worker.guard.watch(self, PREFACE_S if is_balancer else HEAD_S, "head")
-        worker.poller.register(sock.fileno(), IN, self)
+
+    def start(self) -> None:
+        """Read what is there already, which is mostly the whole head; wait for the rest."""
+        self._worker.guard.watch(self, PREFACE_S if self._needs_preface else HEAD_S, "head")
+        self._read_client()
+        if self._state == "head":
+            self._watch(IN)
 
     @property
     def is_idle(self) -> bool:

@@ -151,7 +151,9 @@ class ProxyWorker:
             self._log_refusal(client=source[0], status=403, reason="not in proxy.hosts")
             sock.close()
             return
-        self.connections.add(ProxyConnection(self, sock, source, is_balancer=is_balancer))
+        connection = ProxyConnection(self, sock, source, is_balancer=is_balancer)
+        self.connections.add(connection)
+        connection.start()
         if self._is_full():
             self._accept(False)
 

@@ -101,7 +101,7 @@ class Host:
         """Run a command; its output. AssertionError when it fails."""
         words = shlex.split(command)
         if words[0] == "dnf":
-            return self._dnf.run(*map(self.translated, words[1:])).check().output
+            return self._dnf.run(*shlex.split(self.translated(command))[1:]).check().output
         if words[0] == "systemctl":
             return self._start_service(words[-1])
         if words[0] == "runuser":
@@ -134,10 +134,13 @@ class Host:
         ]
         return "\n".join(texts)
 
-    def stop(self) -> None:
-        """End the services as systemd does: SIGTERM, and SIGKILL after a while."""
+    def begin_to_stop(self) -> None:
+        """SIGTERM to the services."""
         for service in self._services:
             service.send_signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """Wait for their end, and SIGKILL after a while, as systemd does."""
         for service in self._services:
             try:
                 service.wait(STOP_S)

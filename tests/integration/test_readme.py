@@ -65,7 +65,9 @@ def hosts(directory: Path, upstream: str) -> Iterator[dict[str, Host]]:
         (made[name].root / "opt").rmdir()
         (made[name].root / "opt").symlink_to(made["a"].root / "opt")
     yield made
-    for host in reversed(made.values()):
+    for host in made.values():
+        host.begin_to_stop()
+    for host in made.values():
         host.stop()
 
 

@@ -35,6 +35,10 @@ class Admin:
         """The answer's JSON."""
         return self._ask("POST", path, body=body).json()
 
+    def patch(self, path: str, body: object) -> Any:
+        """The answer's JSON."""
+        return self._ask("PATCH", path, body=body).json()
+
     def delete(self, path: str, **parameters: str) -> Any:
         """The answer's JSON, None when there is none."""
         answer = self._ask("DELETE", path, parameters=parameters)

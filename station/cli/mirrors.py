@@ -158,20 +158,3 @@ def _say_progress(row: Row, said: dict[str, str], say: Callable[[str], None]) ->
     if said.get(row["source"]) != head:
         said[row["source"]] = head
         say(text)
-
-
-@mirror.command("purge")
-def purge(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...")],
-    force: Annotated[bool, typer.Option("--force", help="Also what a freeze holds.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would go; do nothing.")
-    ] = False,
-    socket: SocketPath = None,
-    config: SocketFromConfig = None,
-    as_json: AsJson = False,
-) -> None:
-    """Remove from the storage what is not on the mirror list any more."""
-    body = {"sources": sources, "force": force, "dry_run": dry_run}
-    answer = admin_of(socket, config).post("/mirrors/purge", body)
-    print_json(answer) if as_json else typer.echo(plain(answer.get("result", answer)))

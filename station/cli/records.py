@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import typer
 
-from station.cli.admin import admin_of
+from station.cli.admin import Admin, admin_of
 from station.cli.options import (
     MISUSE,
     AsJson,
@@ -170,11 +170,12 @@ def freeze_source(
     as_json: AsJson = False,
 ) -> None:
     """Hold a source at one revision, on every station."""
+    admin = admin_of(socket, config)
     body = {
-        "until": moment(until, datetime.now().astimezone()) if until else None,
-        "revision": revision or None,
+        "frozen_until": moment(until, datetime.now().astimezone()) if until else None,
+        "frozen_revision": revision or live_revision(admin, source_id),
     }
-    answer = admin_of(socket, config).post(f"/sources/{quote(source_id, safe='')}/freeze", body)
+    answer = admin.patch(f"/sources/{quote(source_id, safe='')}", body)
     print_written(answer, f"source {source_id} frozen", as_json)
 
 
@@ -190,8 +191,9 @@ def freeze_profile(
     as_json: AsJson = False,
 ) -> None:
     """Hold one source at one revision for the instances of a profile."""
-    body = {"source": source_id, "revision": revision or None}
-    answer = admin_of(socket, config).post(f"/profiles/{quote(name, safe='')}/freeze", body)
+    admin, path = admin_of(socket, config), f"/profiles/{quote(name, safe='')}"
+    frozen = admin.get(path)["frozen"] | {source_id: revision or live_revision(admin, source_id)}
+    answer = admin.patch(path, {"frozen": frozen})
     print_written(answer, f"profile {name}: {source_id} frozen", as_json)
 
 
@@ -203,7 +205,8 @@ def unfreeze_source(
     as_json: AsJson = False,
 ) -> None:
     """Let a source follow its upstream again."""
-    answer = admin_of(socket, config).post(f"/sources/{quote(source_id, safe='')}/unfreeze", {})
+    body = {"frozen_until": None, "frozen_revision": None}
+    answer = admin_of(socket, config).patch(f"/sources/{quote(source_id, safe='')}", body)
     print_written(answer, f"source {source_id} follows its upstream again", as_json)
 
 
@@ -216,10 +219,18 @@ def unfreeze_profile(
     as_json: AsJson = False,
 ) -> None:
     """Let a profile see what is live again."""
-    answer = admin_of(socket, config).post(
-        f"/profiles/{quote(name, safe='')}/unfreeze", {"source": source_id}
-    )
+    admin, path = admin_of(socket, config), f"/profiles/{quote(name, safe='')}"
+    frozen = {held: at for held, at in admin.get(path)["frozen"].items() if held != source_id}
+    answer = admin.patch(path, {"frozen": frozen})
     print_written(answer, f"profile {name}: {source_id} follows what is live again", as_json)
+
+
+def live_revision(admin: Admin, source_id: str) -> str:
+    """The revision that the station shows now. Ends the program when there is none to hold."""
+    for row in admin.get("/mirrors"):
+        if row["source"] == source_id and row["revision"]:
+            return str(row["revision"])
+    fail(f"{source_id} has no revision to hold yet; sync it first, or name one with --revision")
 
 
 def key_text(where: str) -> str:

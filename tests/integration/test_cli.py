@@ -118,6 +118,27 @@ def test_a_profile_takes_its_sources_with_or_without_the_option_repeated(shell: 
         shell.ok(kind, "delete", name)
 
 
+def test_a_source_and_a_profile_are_frozen_at_a_revision_and_thawed(shell: Shell) -> None:
+    revision = "0123456789abcdef" * 4
+    shell.ok("source", "create", "cold", "--url", "http://127.0.0.1:9/cold")
+    shell.ok("profile", "create", "f", "--station", "StationA", "--source", "cold")
+    code, said = shell.refused("source", "freeze", "cold")
+    assert (code, "no revision to hold yet" in said) == (1, True)
+    shell.ok("source", "freeze", "cold", "--revision", revision, "--until", "+1d")
+    frozen = shell.json("source", "show", "cold")
+    assert frozen["frozen_revision"] == revision
+    assert frozen["frozen_until"] > 1_700_000_000
+    shell.ok("profile", "freeze", "f", "--source", "cold", "--revision", revision)
+    assert shell.json("profile", "show", "f")["frozen"] == {"cold": revision}
+    shell.ok("source", "unfreeze", "cold")
+    shell.ok("profile", "unfreeze", "f", "--source", "cold")
+    assert shell.json("source", "show", "cold")["frozen_revision"] is None
+    assert shell.json("profile", "show", "f")["frozen"] == {}
+    assert shell.json("profile", "show", "f")["sources"] == ["cold"]
+    shell.ok("profile", "delete", "f")
+    shell.ok("source", "delete", "cold")
+
+
 def test_a_failed_sync_that_was_waited_for_ends_with_1_and_the_reason(shell: Shell) -> None:
     shell.ok("source", "create", "dead", "--url", "http://127.0.0.1:9/dead")
     shell.ok("profile", "create", "d", "--station", "StationA", "--source", "dead")

@@ -91,7 +91,9 @@ def test_every_directory_a_unit_writes_to_is_made_by_somebody() -> None:
 
 
 @pytest.mark.parametrize("send_proxy", [False, True])
-def test_haproxy_accepts_what_we_render_also_while_a_name_does_not_resolve(tmp_path: Path, send_proxy: bool) -> None:
+def test_haproxy_accepts_what_we_render_also_while_a_name_does_not_resolve(
+    tmp_path: Path, send_proxy: bool
+) -> None:
     group = GroupRecord(id="g", compartment="c", hostname="lb.example.com")
     stations = [
         StationRecord(name="StationA", address="127.0.0.11"),

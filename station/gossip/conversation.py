@@ -17,6 +17,7 @@ from station.gossip.status import PRESENT_S, StatusBoard
 from station.model.now import Now
 from station.model.records import Kind
 
+MEMBER = "member"  # the field of a Refusal to a station whose record was deleted
 STRANGERS_MAX = 100  # names remembered so that each is complained of once
 
 
@@ -57,7 +58,7 @@ class Conversation:
         if message.sender.station != sender:
             return [Alarm("malformed", f"calls itself {message.sender.station!r}", sender)], []
         if not self._is_welcome(sender):
-            return self._complain(sender), []
+            return self._turn_away(sender, message, now)
         peer = self._peers[sender]
         difference = message.difference and message.difference.seen_from_there()
         if message.type is not MessageType.REFUSAL:
@@ -80,11 +81,28 @@ class Conversation:
             return True
         return sender in self.others()
 
-    def _complain(self, sender: str) -> list[Effect]:
-        if sender in self._strangers or len(self._strangers) >= STRANGERS_MAX:
-            return []
-        self._strangers.add(sender)
-        return [Alarm("not_a_member", "has a certificate, but no record here", sender)]
+    def _turn_away(
+        self, sender: str, message: Message, now: Now
+    ) -> tuple[list[Effect], list[Effect]]:
+        """A removed station is told so; one we never heard of may have joined a moment ago elsewhere."""
+        effects: list[Effect] = []
+        if sender not in self._strangers and len(self._strangers) < STRANGERS_MAX:
+            self._strangers.add(sender)
+            effects = [Alarm("not_a_member", "has a certificate, but no record here", sender)]
+        is_removed = self._replica.state.slot(Kind.STATION, sender) is not None
+        if not is_removed or message.type not in (MessageType.SYN, MessageType.ACK):
+            return effects, []
+        removed = Difference(MEMBER, "removed", sender)
+        refusal = Message(MessageType.REFUSAL, self._sender(now), difference=removed)
+        return effects, [Send(sender, encode(refusal), is_reply=True)]
+
+    def is_removed(self) -> bool:
+        """Whether our record is deleted, here or at a member that told us."""
+        slot = self._replica.state.slot(Kind.STATION, self._station)
+        differences = [self._peers[name].difference for name in self.others()]
+        return (slot is not None and slot.winner.value is None) or any(
+            difference.field == MEMBER for difference in differences if difference is not None
+        )
 
     def _refuse(
         self, peer: Peer, difference: Difference, message: Message, now: Now
@@ -124,9 +142,7 @@ class Conversation:
             case MessageType.ACK:
                 sends.append(self._reply(MessageType.SEEN, peer, message, now))
             case MessageType.SYN_ACK:
-                round_trip = now.boot - message.asked_at
-                offset = message.sender.wall - (now.wall - round_trip / 2)
-                peer.sample(round_trip, offset, now.boot)
+                peer.sample(message.asked_at, message.sender.wall, now.boot)
                 peer.has_answered = True
                 if message.has_more and not sends and lacks(had, self._replica.state.seen):
                     sends.append(self.syn(peer.name, now))
@@ -205,6 +221,7 @@ class Conversation:
     def syn(self, name: str, now: Now) -> Send:
         """The beginning of an exchange."""
         peer = self._peers[name]
+        self._board.beat(self._replica.origin.epoch, now.boot)
         message = Message(
             MessageType.SYN,
             self._sender(now),
@@ -263,6 +280,7 @@ class Conversation:
     def _offer(
         self, kind: MessageType, peer: Peer, now: Now, *, asked_at: float = 0.0, run: str = ""
     ) -> Message:
+        self._board.beat(self._replica.origin.epoch, now.boot)
         deltas: tuple[Delta, ...] = ()
         has_more = False
         if kind is not MessageType.SEEN:

@@ -20,7 +20,8 @@ from station.gossip.status import StationStatus, StatusBoard
 from station.model.now import Now
 from station.model.records import Kind
 
-HEARTBEAT_S = 1.0
+# Between two looks at who is silent for too long.
+LOOK_S = 1.0
 # Changes of our status within this time travel together.
 STATUS_DELAY_S = 0.1
 # After a restart one peer may know less of our old writes than another; after this long, who answered must do.
@@ -73,7 +74,7 @@ class Gossip:
         )
         self._begun = self._ticked = now.boot
         self._is_new_epoch = high_water is None
-        self._beat_at = now.boot + HEARTBEAT_S
+        self._look_at = now.boot + LOOK_S
         self._collect_at = now.boot + self._limits.collect_every_s
         self._status_due: float | None = None
         self._twin_since: float | None = None
@@ -145,7 +146,7 @@ class Gossip:
 
     def clock_offset(self, peer: str, *, now: Now) -> float | None:
         """Seconds that a peer's wall clock is ahead of ours, to about half a round trip; None: not measured lately."""
-        return self._peers[peer].offset(now.boot) if peer in self.members() else None
+        return self._peers[peer].offset(now) if peer in self.members() else None
 
     def differences(self) -> dict[str, Difference]:
         """The members that are refused, or refuse us, and in which field they differ."""
@@ -177,8 +178,7 @@ class Gossip:
 
     def write_refusal(self, *, now: Now) -> WriteRefused | None:
         """Why a write would be refused now, whatever it says; None when it would not."""
-        slot = self._replica.state.slot(Kind.STATION, self.station)
-        if slot is not None and slot.winner.value is None:
+        if self._conversation.is_removed():
             return WriteRefused("forgotten", "this station was removed from the group")
         others = self._conversation.others()
         elder = self._elder_twins(now)
@@ -188,7 +188,7 @@ class Gossip:
                 f"another station runs as {self.station!r} (run {elder[0]}) and was started earlier; "
                 "after a restart this ends within seconds",
             )
-        ahead = self._peers.clock_disagreement(others, now.boot)
+        ahead = self._peers.clock_disagreement(others, now)
         if abs(ahead) * 1000 > AHEAD_MS_MAX:
             return WriteRefused(
                 "clock", f"this station's clock is {-ahead:+.0f} s off the median of its peers"
@@ -221,10 +221,8 @@ class Gossip:
         """What is due by now."""
         gap, self._ticked = now.boot - self._ticked, now.boot
         if gap > PAUSE_S:
-            self._board.forgive(gap - HEARTBEAT_S)
-        if now.boot >= self._beat_at:
-            self._board.beat(self.epoch, now.boot)
-            self._beat_at = now.boot + HEARTBEAT_S
+            self._board.forgive(gap - LOOK_S)
+        self._look_at = now.boot + LOOK_S
         effects: list[Effect] = []
         is_alone = now.boot - self._begun >= ALONE_S and not self.first_exchange_done
         if is_alone and not self._is_new_epoch:
@@ -245,7 +243,7 @@ class Gossip:
 
     def next_deadline(self) -> float:
         """Boot-clock seconds at which `tick` wants to be called, at the latest."""
-        times = [self._beat_at, self._collect_at, self._peers.next_due(self._conversation.others())]
+        times = [self._look_at, self._collect_at, self._peers.next_due(self._conversation.others())]
         return min(times if self._status_due is None else [*times, self._status_due])
 
     def _push(self, now: Now) -> list[Effect]:

@@ -9,6 +9,7 @@ from station.gossip.entry import Digest, Stamp
 from station.gossip.group import Difference
 from station.gossip.messages import Twin
 from station.gossip.status import StatusMark
+from station.model.now import Now
 
 ROUND_S = 1.0
 FULL_MESH_MAX = (
@@ -68,15 +69,24 @@ class Peer:
         """The peer says which other runs of ourselves speak to it."""
         self.twins = {twin.run: (twin.started, boot - twin.age_ms / 1000) for twin in twins}
 
-    def sample(self, round_trip_s: float, offset_s: float, boot: float) -> None:
-        """One measurement of the peer's wall clock against ours."""
-        if round_trip_s >= 0:
-            self._samples.append((round_trip_s, offset_s, boot))
+    def sample(self, asked_at: float, wall: float, boot: float) -> None:
+        """The peer's wall clock read `wall` between our boot-clock readings `asked_at` and `boot`."""
+        if asked_at <= boot:
+            self._samples.append((boot - asked_at, wall - (asked_at + boot) / 2, boot))
 
-    def offset(self, boot: float) -> float | None:
-        """Seconds that the peer's wall clock is ahead of ours: the recent sample with the shortest round trip."""
-        recent = [sample for sample in self._samples if boot - sample[2] < SAMPLE_AGE_S_MAX]
-        return min(recent)[1] if recent else None
+    def offset(self, now: Now) -> float | None:
+        """Seconds that the peer's wall clock is ahead of ours, by the recent sample with the shortest round trip.
+
+        Samples are against our boot clock, so a step of our wall clock counts at once; one of theirs is seen when
+        the newest sample and the best cannot both be true.
+        """
+        recent = [sample for sample in self._samples if now.boot - sample[2] < SAMPLE_AGE_S_MAX]
+        if not recent:
+            return None
+        best, newest = min(recent), recent[-1]
+        if abs(newest[1] - best[1]) > (newest[0] + best[0]) / 2:
+            best = newest
+        return best[1] - (now.wall - now.boot)
 
     def may_push(self, boot: float) -> bool:
         """Whether no push is on its way."""
@@ -126,7 +136,7 @@ class Peers:
             for name in turn:
                 self[name].next_try = boot + self._round_s()
             return chosen + turn
-        if present and boot >= self._round_at:
+        if boot >= self._round_at:
             self._round_at = boot + self._round_s()
             chosen += sorted(present, key=lambda _: self._dice.random())[:FAN_OUT]
         return chosen
@@ -137,9 +147,9 @@ class Peers:
         times = [self[name].next_try for name in others if is_mesh or not self[name].is_up]
         return min([*times, *([] if is_mesh else [self._round_at])], default=float("inf"))
 
-    def clock_disagreement(self, others: Collection[str], boot: float) -> float:
+    def clock_disagreement(self, others: Collection[str], now: Now) -> float:
         """Seconds between our wall clock and the median of the present members'; positive: theirs is ahead."""
-        offsets = [self[name].offset(boot) for name in others if self[name].is_up]
+        offsets = [self[name].offset(now) for name in others if self[name].is_up]
         known = sorted(offset for offset in offsets if offset is not None)
         # Of an even number the two in the middle, so that one broken clock of two peers counts half.
         return (known[(len(known) - 1) // 2] + known[len(known) // 2]) / 2 if known else 0.0

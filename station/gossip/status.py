@@ -1,8 +1,8 @@
 """The ephemeral namespace: what each station says of itself, many times a minute.
 
 Only the owner writes its status, so there is nothing to merge: the later run and the higher counter is right.
-Fields travel when they changed; a heartbeat is a higher counter. Ages are counted on our own boot clock from the
-moment we, or the one who told us, saw the counter grow. Never persisted.
+Fields travel when they changed; a heartbeat is a higher counter, and every message of the owner is one. Ages are
+counted on our own boot clock from the moment we, or the one who told us, saw the counter grow. Never persisted.
 """
 
 import json
@@ -90,7 +90,7 @@ class StatusBoard:
         return self._known[self._station].changed_at
 
     def beat(self, epoch: str, boot: float) -> None:
-        """Our own heartbeat."""
+        """Our own heartbeat: with each message that we send."""
         own = self._known[self._station]
         own.mark = own.mark._replace(counter=own.mark.counter + 1)
         own.epoch, own.beat_at = epoch, boot

@@ -35,7 +35,7 @@ class Node:
     skew_s: float = 0.0
     group: GroupFacts = GROUP
     gossip: Gossip | None = None
-    queue: deque[Effect] = field(default_factory=deque)
+    queue: deque[tuple[Effect, str]] = field(default_factory=deque)
     is_busy: bool = False  # the disk is writing
     life: int = 0  # number of starts; what belongs to an earlier one is void
     tick_at: float = float("inf")
@@ -218,7 +218,7 @@ class World:
 
     def _take(self, node: Node, effects: list[Effect], asker: str = "") -> None:
         assert node.gossip is not None
-        node.queue.extend(effects)
+        node.queue.extend((effect, asker) for effect in effects)
         for effect in effects:
             if isinstance(effect, Changed):
                 self.checker.changed(node.name, node.gossip, effect.keys)
@@ -228,7 +228,7 @@ class World:
 
     def _drain(self, node: Node) -> None:
         while node.queue and not node.is_busy:
-            effect = node.queue.popleft()
+            effect, asker = node.queue.popleft()
             if isinstance(effect, Persist):
                 node.is_busy, life = True, node.life
                 self.at(
@@ -236,7 +236,7 @@ class World:
                     lambda effect=effect, life=life: self._persisted(node, effect, life),  # type: ignore[misc]
                 )
             elif isinstance(effect, Send):
-                self._send(node.name, effect)
+                self._send(node.name, effect, asker)
             elif isinstance(effect, Alarm):
                 node.alarms.append(effect)
                 self.tell(f"{node.name} alarm {effect.code} {effect.peer}: {effect.detail:.100}")
@@ -254,9 +254,10 @@ class World:
             raise Violation(self.report(str(violation))) from violation
         self._drain(node)
 
-    def _send(self, sender: str, send: Send) -> None:
-        for delay in self.network.arrivals(sender, send.peer, len(send.data)):
-            self.at(delay, lambda: self.inject(send.peer, sender, send.data))
+    def _send(self, sender: str, send: Send, asker: str) -> None:
+        receiver = asker if send.is_reply else send.peer
+        for delay in self.network.arrivals(sender, receiver, len(send.data)):
+            self.at(delay, lambda: self.inject(receiver, sender, send.data))
 
 
 def high_water_of(world: World, name: str) -> HighWater | None:

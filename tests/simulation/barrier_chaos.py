@@ -36,6 +36,7 @@ def run_seed(seed: int, barrier: Callable[[Rules], Barrier] = Barrier) -> World:
         world.run(world.random.expovariate(1 / 2.5))
     chaos.end()
     calm_until = world.time + CALM_S
+    world.run(FREEZE_S + 1)  # what is frozen for a time has thawed
     while world.time < calm_until:
         world.run(5)
         if world.disagreement(_expected(world)) is None:
@@ -162,7 +163,7 @@ class _Chaos:
         station = self._station()
         known = sorted(station.storage.complete())
         if known and station.state == "up":
-            until = station.now().wall + 10 if self.random.random() < 0.3 else None
+            until = station.now().wall + FREEZE_S if self.random.random() < 0.3 else None
             self.world.freeze(station, Freeze(self.random.choice(known), until))
 
     def _unfreeze(self) -> None:

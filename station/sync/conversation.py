@@ -123,6 +123,6 @@ class Conversation:
                 trust_env=False,
                 follow_redirects=False,
                 headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT},
-                timeout=httpx.Timeout(self._limits.rate_window_s, connect=self._limits.connect_s),
+                timeout=httpx.Timeout(self._limits.answer_s, connect=self._limits.connect_s),
             )
         return self._clients[key]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.repositories import Repository, build_repository
-from tests.integration.syncing import Syncing
+from tests.integration.syncing import QUICK, Syncing
 from tests.integration.upstream import Upstream
 
 REPOMD = r"repodata/repomd\.xml$"
@@ -40,7 +40,7 @@ def upstream(repository: Repository) -> Iterator[Upstream]:
 
 @pytest.fixture
 def station(tmp_path: Path, upstream: Upstream) -> Syncing:
-    return Syncing(tmp_path / "station", upstream.url)
+    return Syncing(tmp_path / "station", upstream.url, limits=dict(QUICK))
 
 
 def rewrite_primary(repository: Repository, old: bytes, new: bytes) -> None:
@@ -151,7 +151,7 @@ async def test_a_package_that_upstream_lacks_is_named_and_the_others_are_kept(
 
 @pytest.mark.parametrize(
     ("kind", "argument"),
-    [("status", 503), ("reset", 40), ("reset", -1), ("truncate", 40), ("hang", 40), ("delay", 9)],
+    [("status", 503), ("reset", 40), ("reset", -1), ("truncate", 40), ("hang", 40), ("delay", 6)],
 )
 async def test_a_passing_fault_of_one_package_is_tried_again(
     station: Syncing, upstream: Upstream, kind: str, argument: int
@@ -359,7 +359,7 @@ async def test_a_kill_at_any_step_leaves_nothing_half_and_the_next_run_completes
 async def test_a_large_file_is_resumed_after_a_kill(tmp_path: Path) -> None:
     repository = build_repository(tmp_path / "big", packages=1, size=3_000_000)
     with Upstream(repository.root) as upstream:
-        station = Syncing(tmp_path / "station", upstream.url)
+        station = Syncing(tmp_path / "station", upstream.url, limits=dict(QUICK))
         upstream.fault(r"lab-0001.*\.rpm$", "hang", 2_000_000)
         station.limits["rate_window_s"] = 30.0
         child = await station.launcher().open()

@@ -10,7 +10,7 @@ import pytest
 
 from station.sync.launcher import Child
 from tests.integration.repositories import Repository, build_repository
-from tests.integration.syncing import Syncing
+from tests.integration.syncing import QUICK, Syncing
 from tests.integration.upstream import Certificate, Upstream
 
 
@@ -56,7 +56,7 @@ def upstream(repository: Repository) -> Iterator[Upstream]:
 
 @pytest.fixture
 def station(tmp_path: Path, upstream: Upstream) -> Syncing:
-    return Syncing(tmp_path / "station", upstream.url)
+    return Syncing(tmp_path / "station", upstream.url, limits=dict(QUICK))
 
 
 @pytest.fixture

@@ -76,9 +76,9 @@ class Rule:
         return True
 
 
-@dataclass(frozen=True)
+@dataclass
 class Request:
-    """One request as it arrived, and the status that it got (0: none). `sent` is bytes of body."""
+    """One request as it arrived, and the status that it got (0: none yet). `sent` is bytes of body so far."""
 
     method: str
     path: str
@@ -215,7 +215,7 @@ class Upstream:
             self.root = root
 
     def requests(self, pattern: str = "") -> list[Request]:
-        """The requests whose path `pattern` finds, in the order of their ends."""
+        """The requests whose path `pattern` finds, in the order of their arrival."""
         with self.lock:
             return [request for request in self._log if re.search(pattern, request.path)]
 
@@ -230,7 +230,7 @@ class Upstream:
             return next((rule for rule in self._rules if rule.is_due(path)), None)
 
     def record(self, request: Request) -> None:
-        """Note a finished request."""
+        """Note a request, before it is answered: whoever has the answer finds it in the log."""
         with self.lock:
             self._log.append(request)
 
@@ -289,24 +289,23 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        upstream, self._sent = self.server.upstream, 0
-        answer = _Answer(0)
-        try:
-            rule = upstream.due(self.path)
-            if rule and rule.kind == "call":
-                rule.argument()
-            if rule and rule.kind == "reset" and rule.argument < 0:
-                self._reset()
-                return
-            if rule and rule.kind == "delay":
-                upstream.stopping.wait(rule.argument)
-            answer = self._plain(ignore_range=bool(rule and rule.kind == "norange"))
-            if rule:
-                answer = self._spoilt(answer, rule)
-            self._send(answer, rule)
-        finally:
-            headers = {key.lower(): value for key, value in self.headers.items()}
-            upstream.record(Request(self.command, self.path, headers, answer.status, self._sent))
+        upstream = self.server.upstream
+        headers = {key.lower(): value for key, value in self.headers.items()}
+        self._request = Request(self.command, self.path, headers, 0, 0)
+        upstream.record(self._request)
+        rule = upstream.due(self.path)
+        if rule and rule.kind == "call":
+            rule.argument()
+        if rule and rule.kind == "reset" and rule.argument < 0:
+            self._reset()
+            return
+        if rule and rule.kind == "delay":
+            upstream.stopping.wait(rule.argument)
+        answer = self._plain(ignore_range=bool(rule and rule.kind == "norange"))
+        if rule:
+            answer = self._spoilt(answer, rule)
+        self._request.status = answer.status
+        self._send(answer, rule)
 
     do_HEAD = do_GET
 
@@ -399,9 +398,9 @@ class _Handler(BaseHTTPRequestHandler):
                 break
 
     def _write(self, data: bytes) -> None:
+        self._request.sent += len(data)
         self.wfile.write(data)
         self.wfile.flush()
-        self._sent += len(data)
 
     def _reset(self) -> None:
         # Linger 0 turns close into RST. The last descriptor must go, so the file objects are closed first.

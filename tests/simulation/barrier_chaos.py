@@ -12,6 +12,7 @@ from tests.simulation.barrier_world import World
 # The long times shortened, so that one history meets them.
 RULES = Rules(stall_s=6.0, patience_s=15.0, restraint_s=15.0, manifest_s=4.0)
 FAULTS_S = 45.0
+FREEZE_S = 10.0  # of a freeze for a time
 CALM_S = (
     50.0  # longer than restraint, patience, a fetch by the slowest station and two publications
 )

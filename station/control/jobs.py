@@ -7,7 +7,7 @@ from station.config.schema import Config
 from station.control.fills import Key
 from station.control.station import Station
 from station.control.storage_view import StoredSource
-from station.control.sync_plan import CopyFromPeers, Work
+from station.control.sync_plan import CopyFromPeers, FetchManifest, Work
 from station.model.records import SourceRecord
 
 
@@ -23,8 +23,9 @@ class JobMaker:
         stored = self._station.storage.view.sources.get(source.id, StoredSource())
         live = stored.greatest
         job = self._base(source)
-        if isinstance(work, CopyFromPeers):
-            return {**job, "kind": "copy", "revision": str(work.revision)}
+        if isinstance(work, CopyFromPeers | FetchManifest):
+            kind = "copy" if isinstance(work, CopyFromPeers) else "manifest"
+            return {**job, "kind": kind, "revision": str(work.revision)}
         return {
             **job,
             "kind": "sync",

@@ -12,8 +12,6 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from station.config.schema import Config
 from station.control.admin_mirrors import mirror_routes
 from station.control.admin_records import record_routes
@@ -39,14 +37,11 @@ from station.peering.registry import Registry
 from station.runtime.clock import Clock, system_clock
 from station.runtime.leash import READY, STORAGE_ANSWERS, STORAGE_STALLED, Leash
 from station.runtime.lines import line, set_process
-from station.runtime.logs import configure_logs
 from station.runtime.tasks import Tasks
 from station.storage.client import StorageChild, StorageError
 from station.storage.ledger import Ledger
 from station.sync.launcher import Launcher
 from station.sync.schedule import Schedule
-
-log = structlog.get_logger()
 
 # The product's recurring job; each group asks its upstreams once, whichever station has the duty.
 SYNC_EVERY_S = 6 * 3600.0
@@ -99,7 +94,7 @@ class Control:
         self._tasks.start(station.turn_for_ever(), name="turns")
         if self._leash:
             self._leash.report(READY)
-        log.info("control.ready", station=config.name, group=identity.group)
+        line("info", "control.ready", station=config.name, group=identity.group)
         await self._stop.wait()
         self._schedule.close()
         for server in servers:
@@ -108,7 +103,7 @@ class Control:
         await self._tasks.close()
         await self._registry.close()
         await child.close()
-        log.info("control.stopped")
+        line("info", "control.stopped")
 
     def _open_registry(self, identity: GroupIdentity, state: Path) -> None:
         self._ledger = Ledger(state)
@@ -177,7 +172,7 @@ class Control:
         try:
             await asyncio.to_thread(self._kept.keep, SourceId(source), publication)
         except OSError as error:
-            log.error("keep.failed", source=source, error=str(error))
+            line("error", "keep.failed", source=source, error=str(error))
 
     def _storage_changed(self) -> None:
         if self._leash:
@@ -205,7 +200,7 @@ class Control:
 
     def _task_died(self, name: str, error: BaseException) -> None:
         if name == REGISTRY_TASK:
-            log.error("registry.failed", error=repr(error), cure="control starts again")
+            line("error", "registry.failed", error=repr(error), cure="control starts again")
             self._stop.set()
 
     def _drain(self) -> None:
@@ -216,7 +211,6 @@ class Control:
 def main() -> None:
     """Run control with the settings the supervisor gave."""
     settings: dict[str, Any] = json.loads(os.environ["STATION_SETTINGS"])
-    configure_logs("control")
     set_process("control")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's business
     config = Config.model_validate(settings["config"], strict=False)

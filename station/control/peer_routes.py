@@ -1,7 +1,6 @@
 """What workers relay to control: gossip and manifests from peers, joins from candidates, snippets for people."""
 
-import asyncio
-
+import aiofiles
 from aiohttp import web
 
 from station.control.admin_records import json_body
@@ -10,6 +9,7 @@ from station.control.station import Station
 from station.model.identity import InvalidName, Revision, SourceId
 from station.peering.desk import JoinDesk
 from station.runtime.clock import Clock
+from station.storage.errors import StorageError
 
 
 def relayed_routes(station: Station, desk: JoinDesk, clock: Clock) -> list[web.RouteDef]:
@@ -42,10 +42,11 @@ class _Relayed:
             revision = Revision.parse(request.match_info["revision"])
         except InvalidName as error:
             raise ApiError(400, "name", str(error)) from None
-        path = await self._station.manifest_path(source, revision)
         try:
-            data = await asyncio.to_thread(path.read_bytes)
-        except OSError:
+            path = await self._station.manifest_path(source, revision)
+            async with aiofiles.open(path, "rb") as file:
+                data = await file.read()
+        except (OSError, StorageError):
             raise ApiError(404, "unknown", f"no manifest of {source} {revision} here") from None
         return web.Response(body=data, content_type="application/octet-stream")
 

@@ -103,5 +103,6 @@ def _upstreams(mirror_list: Mapping[str, MirrorListEntry]) -> tuple[str, ...]:
     found = set()
     for entry in mirror_list.values():
         url = urlsplit(entry.source.url)
-        found.add(f"{url.hostname}:{url.port or (443 if url.scheme == 'https' else 80)}")
+        host = f"[{url.hostname}]" if ":" in str(url.hostname) else url.hostname
+        found.add(f"{host}:{url.port or (443 if url.scheme == 'https' else 80)}")
     return tuple(sorted(found))

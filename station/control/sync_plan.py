@@ -32,7 +32,15 @@ class CopyFromPeers:
     revision: Revision
 
 
-Work = AskUpstream | CopyFromPeers
+@dataclass(frozen=True, slots=True)
+class FetchManifest:
+    """Fetch the manifest of what the group shows already, so that its files can be served by fill."""
+
+    source: str
+    revision: Revision
+
+
+Work = AskUpstream | CopyFromPeers | FetchManifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +63,14 @@ def choose_work(
     wall: float,
 ) -> Work | None:
     """What to do for `source` now, or None. `peers`: reports of present peers with a storage of their own."""
-    copy = _worth_copying(stored, peers)
-    if copy is not None:
-        pause = min(COPY_RETRY_AFTER_S * 2**attempts.failures, COPY_RETRY_AFTER_MAX_S)
-        if wall >= attempts.failed_at + pause:
+    pause = min(COPY_RETRY_AFTER_S * 2 ** min(attempts.failures, 10), COPY_RETRY_AFTER_MAX_S)
+    if not attempts.failures or wall >= attempts.failed_at + pause:
+        copy = _worth_copying(stored, peers)
+        if copy is not None:
             return CopyFromPeers(source, copy)
+        shown = _shown_without_manifest(stored, peers)
+        if shown is not None:
+            return FetchManifest(source, shown)
     why = _reason_to_ask(stored, own, peers, attempts) if is_on_duty else ""
     return AskUpstream(source, why) if why else None
 
@@ -83,6 +94,17 @@ def _worth_copying(stored: StoredSource, peers: Mapping[str, SourceReport]) -> R
     live = {report.live.revision for report in peers.values() if report.live}
     wanted = [(o, r) for o, r in candidates if o >= best_here or r in live]
     return max(wanted)[1] if wanted else None
+
+
+def _shown_without_manifest(
+    stored: StoredSource, peers: Mapping[str, SourceReport]
+) -> Revision | None:
+    shown = [peer.live for peer in peers.values() if peer.live]
+    greatest = max(shown, default=None)
+    if greatest is None or greatest.revision in stored.revisions:
+        return None
+    has_it = any(greatest.revision in peer.revisions for peer in peers.values())
+    return greatest.revision if has_it else None
 
 
 def _reason_to_ask(

@@ -5,7 +5,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from station.control.storage_view import StoredSource
-from station.control.sync_plan import AskUpstream, Attempts, Work, choose_work
+from station.control.sync_plan import (
+    AskUpstream,
+    Attempts,
+    CopyFromPeers,
+    FetchManifest,
+    Work,
+    choose_work,
+)
 from station.model.identity import Revision
 from station.model.mirror_list import MirrorListEntry
 from station.model.records import SourceRecord
@@ -130,15 +137,14 @@ class SyncDesk:
     async def _run(self, source: str, work: Work) -> None:
         desk = self._desk(source)
         desk.queued = None
-        why = work.why if isinstance(work, AskUpstream) else "copy from peers"
-        line("info", "sync.started", source=source, why=why)
+        line("info", "sync.started", source=source, why=_why(work))
         desk.look_began = self._clock.boot()
         self._change(source, activity="syncing", bytes_done=0, bytes_total=0)
         job = self._make_job(work, self._listed[source].source)
         end: dict[str, Any] = {"event": "failed", "code": "died", "detail": "the sync child died"}
         try:
             async for event in self._launcher.start(job):
-                if event["event"] in ("staged", "unchanged", "failed"):
+                if _is_end(event, work):
                     end = event
                 else:
                     await self._follow(source, work, event)
@@ -185,3 +191,15 @@ class SyncDesk:
         desk = self._desk(source)
         desk.report = replace(desk.report, **fields)
         self._on_change()
+
+
+def _is_end(event: Mapping[str, Any], work: Work) -> bool:
+    name = event["event"]
+    is_manifest = isinstance(work, FetchManifest) and name == "metadata"
+    return name in ("staged", "unchanged", "failed") or is_manifest
+
+
+def _why(work: Work) -> str:
+    if isinstance(work, AskUpstream):
+        return work.why
+    return "copy from peers" if isinstance(work, CopyFromPeers) else "manifest from peers"

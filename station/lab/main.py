@@ -5,6 +5,7 @@ Nothing needs root. Everything listens on loopback; all state lies in one direct
 
 import json
 import shutil
+import signal
 import tempfile
 import time
 from functools import partial
@@ -54,6 +55,9 @@ def run_lab(
     """Build the lab, show it until Ctrl-C, take it down. The exit code: 0, or 1 when it could not be built."""
     console = Console()
     processes = Processes()
+    # Also where the shell that started us in the background has SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         root = directory or Path(tempfile.mkdtemp(prefix="station-lab-"))
         if not is_usable(root):
@@ -135,7 +139,8 @@ def _build(
     beside = lab.description.with_suffix(".new")
     beside.write_text(json.dumps(description, indent=1) + "\n")
     beside.rename(lab.description)
-    console.print(instructions(lab, source, PROFILE, pids), highlight=False)
+    text = instructions(lab, source, PROFILE, pids)
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _create_records(lab: Lab, url: str, demo: Path | None) -> str:

@@ -1,6 +1,7 @@
-"""One log line to stderr, for the small processes: workers, children, supervisor.
+"""One log line to stderr per change of state: fields, not prose; key=value for people, JSON for a collector.
 
-The same shape as `logs`, without the 6 MiB that structlog costs each process.
+STATION_LOG=json|text, STATION_LOG_LEVEL=debug|info. Forty lines of our own, because a logging library costs each of
+our small processes 6 MiB.
 """
 
 import contextlib

@@ -1,10 +1,12 @@
 """A running `station lab`, as a person would start it, and questions to its stations."""
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -13,8 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-import httpx
 
 START_S = 90.0
 STOP_S = 40.0
@@ -45,18 +45,16 @@ class StationUnderTest:
     def ask(self, path: str) -> Any:
         """GET on its admin socket; None when it does not answer."""
         try:
-            with self._client() as client:
-                answer = client.get(f"http://station{path}")
-                return answer.json() if answer.is_success else None
-        except (httpx.HTTPError, ValueError):
+            status, answer = self._request("GET", path)
+        except (OSError, http.client.HTTPException, ValueError):
             return None
+        return answer if status < 400 else None
 
     def tell(self, method: str, path: str, body: object = None) -> Any:
         """A change on its admin socket. AssertionError with its words when it refuses."""
-        with self._client() as client:
-            answer = client.request(method, f"http://station{path}", json=body)
-        assert answer.is_success, answer.text
-        return answer.json()
+        status, answer = self._request(method, path, body)
+        assert status < 400, answer
+        return answer
 
     def mirrors(self) -> dict[str, dict[str, Any]]:
         """Its mirror list by source; empty when it does not answer."""
@@ -90,9 +88,27 @@ class StationUnderTest:
                 self._restarted.send_signal(signal.SIGTERM)
             self._restarted.wait(STOP_S)
 
-    def _client(self) -> httpx.Client:
-        transport = httpx.HTTPTransport(uds=str(self.socket))
-        return httpx.Client(transport=transport, timeout=10.0, trust_env=False)
+    def _request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        connection = _UnixConnection("station", timeout=10.0)
+        connection.path = str(self.socket)
+        try:
+            text = None if body is None else json.dumps(body)
+            connection.request(method, path, text, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """Over a unix socket. (httpx leaves its socket open when such a connect is refused.)"""
+
+    path = ""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
 
 
 class LabUnderTest:

@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, tuple[str, str]] = {
     "forward": ("", ""),
     "http": ("", ""),
     "setup": ("model config", ""),
-    "runtime": ("", "structlog prometheus_client"),
+    "runtime": ("", "prometheus_client"),
     "storage": ("model gossip repo runtime", "zstandard"),
     "sync": (
         "model config repo forward storage runtime",
@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, tuple[str, str]] = {
     "app": (
         "model config gossip repo publish forward http setup runtime storage sync serve peering "
         "control",
-        "structlog",
+        "",
     ),
     "lab": ("model config setup runtime app", "rich httpx"),
     "cli": ("model config setup runtime storage peering app lab", "typer rich httpx click"),

@@ -1,5 +1,12 @@
 from station.control.storage_view import StoredRevision, StoredSource
-from station.control.sync_plan import AskUpstream, Attempts, CopyFromPeers, Work, choose_work
+from station.control.sync_plan import (
+    AskUpstream,
+    Attempts,
+    CopyFromPeers,
+    FetchManifest,
+    Work,
+    choose_work,
+)
 from station.model.identity import Revision
 from station.model.publication import Publication
 from station.model.report import SourceReport
@@ -78,3 +85,8 @@ def test_failed_copy_is_tried_again_after_a_growing_pause() -> None:
     assert choose(peers=PEER_HAS_R1, attempts=Attempts(1, 998.0)) is None
     assert choose(peers=PEER_HAS_R1, attempts=Attempts(1, 995.0)) == CopyFromPeers("base", R1)
     assert choose(peers=PEER_HAS_R1, attempts=Attempts(9, 950.0)) is None
+
+
+def test_manifest_of_what_the_group_shows_is_fetched_before_its_files_are_anywhere() -> None:
+    peer = SourceReport(Publication(1, 20, R2), revisions={R2: 20})
+    assert choose(peers={"B": peer}, is_on_duty=False) == FetchManifest("base", R2)

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from station.sync.launcher import Child
+from tests.integration.certificates import Certificate
 from tests.integration.repositories import Repository, build_repository
 from tests.integration.syncing import QUICK, Syncing
-from tests.integration.upstream import Certificate, Upstream
+from tests.integration.upstream import Upstream
 
 
 class Peer:

@@ -9,10 +9,8 @@ It answers like a plain nginx: keep-alive, HEAD, single ranges, strong ETag, Las
 """
 
 import contextlib
-import datetime
 import email.utils
 import hashlib
-import ipaddress
 import os
 import re
 import socket
@@ -28,10 +26,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from tests.integration.certificates import Certificate
 
 IDLE_TIMEOUT_S = 60.0  # a connection that says nothing is closed; no test is longer
 
@@ -85,45 +80,6 @@ class Request:
     headers: dict[str, str]
     status: int
     sent: int
-
-
-@dataclass
-class Certificate:
-    """A CA and a server certificate for 127.0.0.1 and localhost, as PEM files."""
-
-    ca: Path
-    chain: Path
-    key: Path
-
-    @classmethod
-    def make(cls, directory: Path) -> Self:
-        """Write a self-signed certificate, which is its own CA, valid for a day."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "upstream")])
-        now = datetime.datetime.now(datetime.UTC)
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        pem, key_pem = directory / "upstream.pem", directory / "upstream.key"
-        pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        key_pem.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return cls(pem, pem, key_pem)
 
 
 class Upstream:

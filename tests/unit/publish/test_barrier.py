@@ -281,3 +281,14 @@ def test_a_source_that_left_the_view_is_forgotten() -> None:
     assert barrier.live(SOURCE) is None
     assert barrier.candidate(SOURCE) is None
     assert not barrier.has_duty(SOURCE)
+
+
+def test_older_content_on_a_shared_storage_is_not_registered_by_who_refuses_to_show_it() -> None:
+    """The other side froze it, out of our sight."""
+    ours = publication(3, 100, "a")
+    held = holdings(orders={"a": 100, "b": 90}, complete="ab", live=ours, greatest=4)
+    state = SourceState(registered=registered(ours), stored=publication(4, 90, "b"), kept=ours)
+    seen = view(state, member("a", held), member("b", age=60.0))
+    barrier = Barrier()
+    assert not any(writes(barrier.step(seen, now=later(second))) for second in range(20))
+    assert barrier.live(SOURCE) == ours

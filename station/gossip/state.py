@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from station.gossip.entry import BEFORE_ALL, NOBODY, Digest, Entry, Origin, Value, Version
+from station.gossip.entry import BEFORE_ALL, NOBODY, Digest, Entry, Origin, Stamp, Value, Version
 from station.gossip.views import publication_rank, readable
 from station.model.records import Kind
 
 RecordKey = tuple[str, str]
 Rank = tuple[tuple[int, int, str], Version]
 _FLAT = (0, 0, "")
+_Place = tuple[int, str, str, Stamp]
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ class ReplicatedMap:
 
     def __init__(self) -> None:
         self._slots: dict[str, dict[str, Slot]] = {}
-        self._logs: dict[Origin, dict[tuple[int, str, str], Entry]] = {}
+        self._logs: dict[Origin, dict[_Place, Entry]] = {}
         self.seen: Digest = {}
         self.collected: Digest = {}
         # Of all winners that are no tombstone. Equal `seen` and another fingerprint: somebody has a hole.
@@ -131,15 +132,19 @@ class ReplicatedMap:
         self._slots.setdefault(kind, {})[key] = slot
         for entry in slot.entries():
             if entry.origin != NOBODY:
-                place = (entry.sequence, kind, key)
-                self._logs.setdefault(entry.origin, {})[place] = entry
+                self._logs.setdefault(entry.origin, {})[_place_of(entry)] = entry
         self.fingerprint ^= _print_of(winner)
 
     def _forget(self, slot: Slot) -> None:
         for entry in slot.entries():
             if entry.origin != NOBODY:
-                del self._logs[entry.origin][(entry.sequence, entry.kind, entry.key)]
+                del self._logs[entry.origin][_place_of(entry)]
         self.fingerprint ^= _print_of(slot.winner)
+
+
+def _place_of(entry: Entry) -> _Place:
+    # Clones write two records, or one record twice, under one sequence: both must be found again.
+    return entry.sequence, entry.kind, entry.key, entry.stamp
 
 
 def _print_of(entry: Entry) -> int:

@@ -179,8 +179,8 @@ def _sealed(rows: Iterable[Row]) -> Iterator[tuple[str, str, int, bytes, bytes]]
         yield row.kind, row.key, place, body, _sum(body)
 
 
-def _unsealed(shape: TypeAdapter[_T], body: bytes, checksum: bytes) -> _T:
-    if _sum(body) != checksum:
+def _unsealed(shape: TypeAdapter[_T], body: object, checksum: object) -> _T:
+    if not isinstance(body, bytes) or _sum(body) != checksum:
         raise _Damaged("a row is not what was written")
     try:
         return shape.validate_json(body, strict=True)

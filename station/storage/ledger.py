@@ -8,15 +8,15 @@ loudly, and begun anew under a new epoch; the peers have everything, and the add
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-
+from station.gossip.codec import Malformed
 from station.gossip.entry import Entry, Gone, HighWater, Row, told
+from station.gossip.rows import decode_entry, decode_high_water, encode_entry, encode_high_water
 from station.model.records import Kind
 from station.runtime.lines import line
 
@@ -27,8 +27,6 @@ LOCK_WAIT_S = 5.0
 EPOCH_BYTES = 8
 
 _T = TypeVar("_T")
-_ENTRY = TypeAdapter(Entry)
-_HIGH_WATER = TypeAdapter(HighWater)
 _TABLES = """
 CREATE TABLE IF NOT EXISTS entries (
     kind TEXT NOT NULL, key TEXT NOT NULL, place INTEGER NOT NULL, body BLOB NOT NULL, checksum BLOB NOT NULL,
@@ -94,7 +92,7 @@ class Ledger:
             )
             connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", _sealed(rows))
             if high_water is not None:
-                body = _HIGH_WATER.dump_json(high_water)
+                body = encode_high_water(high_water)
                 connection.execute(
                     "INSERT OR REPLACE INTO marks VALUES ('high_water', ?, ?)", (body, _sum(body))
                 )
@@ -137,12 +135,12 @@ class Ledger:
         with closing(self._connection.execute("SELECT body, checksum FROM entries")) as rows:
             for body, checksum in rows:
                 try:
-                    entries.append(_unsealed(_ENTRY, body, checksum))
+                    entries.append(_unsealed(decode_entry, body, checksum))
                 except _Damaged as error:
                     reason = reason or str(error)
         for body, checksum in self._connection.execute("SELECT body, checksum FROM marks"):
             try:
-                high_water = _unsealed(_HIGH_WATER, body, checksum)
+                high_water = _unsealed(decode_high_water, body, checksum)
             except _Damaged as error:
                 reason = reason or str(error)
         if reason:
@@ -175,14 +173,14 @@ def _sealed(rows: Iterable[Row]) -> Iterator[tuple[str, str, int, bytes, bytes]]
     for place, row in enumerate(rows):  # the place only keeps apart the rows of one record
         if isinstance(row, Gone):
             continue
-        body = _ENTRY.dump_json(row)
+        body = encode_entry(row)
         yield row.kind, row.key, place, body, _sum(body)
 
 
-def _unsealed(shape: TypeAdapter[_T], body: object, checksum: object) -> _T:
+def _unsealed(decode: Callable[[bytes], _T], body: object, checksum: object) -> _T:
     if not isinstance(body, bytes) or _sum(body) != checksum:
         raise _Damaged("a row is not what was written")
     try:
-        return shape.validate_json(body, strict=True)
-    except ValidationError as error:
-        raise _Damaged(f"a row is of another shape: {error.error_count()} problems") from error
+        return decode(body)
+    except Malformed as error:
+        raise _Damaged(str(error)) from error

@@ -50,9 +50,8 @@ def test_station_killed_in_the_middle_of_a_sync_fetches_no_verified_file_again(
     station = lab.stations[0]
     upstream.fault(r"\.rpm$", "delay", 0.3)
     mirror(lab, "killed", upstream)
-    wait_until(
-        "some packages fetched", lambda: len(upstream.requests(r"\.rpm$")) >= PACKAGES // 3, 20.0
-    )
+    # 16 are under way at a time: of 30 that were asked for, some have arrived.
+    wait_until("some packages fetched", lambda: len(upstream.requests(r"\.rpm$")) >= 30, 20.0)
     seen_half: list[str] = []
     is_over = threading.Event()
 
@@ -71,8 +70,7 @@ def test_station_killed_in_the_middle_of_a_sync_fetches_no_verified_file_again(
     watcher.start()
     try:
         station.kill_all()
-        pool = station.storage / "pool"
-        whole = {path.name for path in pool.rglob("*") if path.is_file()}
+        whole = {sha256_of(path) for path in station.storage.rglob("*") if path.is_file()}
         upstream.heal()
         upstream.forget()
         station.start_again()
@@ -80,13 +78,15 @@ def test_station_killed_in_the_middle_of_a_sync_fetches_no_verified_file_again(
     finally:
         is_over.set()
         watcher.join()
-    fetched = upstream.requests(r"\.rpm$")
-    verified = sum(1 for p in upstream.root.rglob("*.rpm") if sha256_of(p) in whole)
+    fetched = {request.path for request in upstream.requests(r"\.rpm$")}
+    verified = {p.name for p in upstream.root.rglob("*.rpm") if sha256_of(p) in whole}
+    again = {path for path in fetched if path.rpartition("/")[2] in verified}
     print(
-        f"{verified} packages were verified when all was killed; {len(fetched)} fetched afterwards"
+        f"{len(verified)} packages were on the disk when all was killed; "
+        f"{len(fetched)} fetched afterwards, {len(again)} of them again"
     )
-    assert verified > 0
-    assert len(fetched) <= len(list(upstream.root.rglob("*.rpm"))) - verified
+    assert verified
+    assert not again
     assert not seen_half
     dnf = Dnf(tmp_path / "client")
     dnf.repo("killed", baseurl=f"{lab.http}/repo/killed/")

@@ -32,6 +32,7 @@ from station.model.states import StorageState
 from station.peering.changes import Change
 from station.peering.desk import JoinDesk
 from station.peering.identity import GroupIdentity
+from station.peering.ledger import Ledger
 from station.peering.pki import Pki
 from station.peering.registry import Registry
 from station.runtime.clock import Clock, system_clock
@@ -39,7 +40,6 @@ from station.runtime.leash import READY, STORAGE_ANSWERS, STORAGE_STALLED, Leash
 from station.runtime.lines import line, set_process
 from station.runtime.tasks import Tasks
 from station.storage.client import StorageChild, StorageError
-from station.storage.ledger import Ledger
 from station.sync.launcher import Launcher
 from station.sync.schedule import Schedule
 

@@ -1,1 +1,1 @@
-"""Gossip over mutual TLS: keys, join, driver."""
+"""Gossip over mutual TLS: keys, join, ledger, driver."""

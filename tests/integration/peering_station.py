@@ -17,11 +17,11 @@ from station.peering.group import create_group
 from station.peering.identity import GroupIdentity
 from station.peering.join import join
 from station.peering.keys import Leaf, fingerprint
+from station.peering.ledger import Ledger
 from station.peering.pki import Pki
 from station.peering.registry import Registry
 from station.runtime.clock import SystemClock
 from station.runtime.tasks import Tasks
-from station.storage.ledger import Ledger
 
 HOST = "127.0.0.1"
 

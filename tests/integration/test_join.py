@@ -7,8 +7,8 @@ import pytest
 
 from station.peering.identity import FILE, GroupIdentity, IdentityError
 from station.peering.join import JoinError, JoinRefused, join_group
+from station.peering.ledger import Ledger
 from station.peering.token import JoinToken, TokenInvalid
-from station.storage.ledger import Ledger
 from tests.integration.peering_station import HOST, PeeringStation, port_of, until
 from tests.integration.test_peering import Maker, make
 

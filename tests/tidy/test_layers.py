@@ -32,13 +32,13 @@ MAY_IMPORT: dict[str, tuple[str, str]] = {
     "http": ("", ""),
     "setup": ("model config", ""),
     "runtime": ("", "prometheus_client"),
-    "storage": ("model gossip repo runtime", "zstandard"),
+    "storage": ("model repo runtime", "zstandard"),
     "sync": (
         "model config repo forward storage runtime",
         "aiohttp httpx apscheduler zstandard pysequoia",
     ),
     "serve": ("model repo forward http storage runtime lbproxy", ""),
-    "peering": ("model config gossip runtime", "aiohttp httpx cryptography"),
+    "peering": ("model config gossip runtime", "httpx cryptography pydantic"),
     "control": (
         "model config gossip repo publish forward http setup runtime storage sync peering lbproxy",
         "aiohttp aiofiles pydantic jinja2 prometheus_client",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from station.gossip.entry import Entry, Gone, HighWater, Mark, Origin, Stamp, told
-from station.storage.ledger import FILE_NAME, Ledger, LedgerInUse
+from station.peering.ledger import FILE_NAME, Ledger, LedgerInUse
 
 ORIGIN = Origin("A", "e1")
 
@@ -88,7 +88,7 @@ def test_what_was_persisted_survives_a_copy_of_the_files_without_close(tmp_path:
 
 
 def test_second_process_is_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("station.storage.ledger.LOCK_WAIT_S", 0.05)
+    monkeypatch.setattr("station.peering.ledger.LOCK_WAIT_S", 0.05)
     first = opened(tmp_path)
     with pytest.raises(LedgerInUse):
         Ledger(tmp_path).load()

@@ -60,6 +60,10 @@ class Station:
         self._turn_asked: asyncio.TimerHandle | None = None
         self._flip_timer: asyncio.TimerHandle | None = None
         self._has_exchanged = False
+        self._derived_from: tuple[object, ...] = (
+            None,
+        ) * 4  # mappings of the registry never change
+        self._derived: dict[str, MirrorListEntry] = {}
         self.syncs: SyncDesk
         self.flips: Flips
         self.feed: Feed
@@ -84,11 +88,13 @@ class Station:
         )
 
     def mirror_list(self) -> dict[str, MirrorListEntry]:
-        """What this group mirrors, and why."""
+        """What this group mirrors, and why. Derived anew only when a record of one of the kinds changed."""
         records = self.records()
-        return derive_mirror_list(
-            records.sources, records.profiles, records.instances, records.references.values()
-        )
+        kinds = (records.sources, records.profiles, records.instances, records.references)
+        if any(new is not old for new, old in zip(kinds, self._derived_from, strict=True)):
+            self._derived_from = kinds
+            self._derived = derive_mirror_list(*kinds[:3], records.references.values())
+        return self._derived
 
     def peers(self) -> dict[str, tuple[bool, StationReport]]:
         """The other stations that ever reported: whether present, and the last report."""

@@ -90,7 +90,8 @@ class _Records:
         return await self._write(steps)
 
     async def _write(self, steps: list[Change], *, status: int = 200) -> web.Response:
-        held_by = await self._station.write(steps)
+        with as_answers():
+            held_by = await self._station.write(steps)
         first = steps[0]
         record = self._station.records().of(first.kind).get(first.key)
         result = self._wire(record) if record else {"deleted": first.key, "changes": len(steps)}

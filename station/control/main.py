@@ -9,12 +9,14 @@ import json
 import os
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from station.config.schema import Config
 from station.control.admin_mirrors import mirror_routes
 from station.control.admin_records import record_routes
+from station.control.changes import BadChange
 from station.control.feed import Feed
 from station.control.fills import FillDesk
 from station.control.flips import Flips
@@ -159,8 +161,10 @@ class Control:
     # What the parts call back.
 
     async def _write_publication(self, source: str, record: PublicationRecord) -> None:
-        await self._registry.write([Change.put(Kind.PUBLICATION, source, record)])
-        self._station.ask_for_turn()
+        with suppress(
+            BadChange
+        ):  # another station was faster, or we may not write yet: the barrier asks again
+            await self._station.write([Change.put(Kind.PUBLICATION, source, record)])
 
     async def _link(self, source: str, publication: Publication) -> None:
         try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from station import __version__
 from station.config.schema import Config
-from station.control.changes import Records
+from station.control.changes import BadChange, Records
 from station.control.feed import Feed, Worker
 from station.control.flips import Flips, other_member, own_member, source_state
 from station.control.kept import Kept
@@ -20,6 +20,7 @@ from station.control.snapshot import OwnFacts, build_snapshot
 from station.control.storage_view import StoredSource
 from station.control.storage_watch import StorageWatch
 from station.control.syncs import SyncDesk
+from station.gossip.replica import WriteRefused
 from station.model.identity import Revision, SourceId
 from station.model.mirror_list import MirrorListEntry, derive_mirror_list
 from station.model.now import Now
@@ -34,6 +35,8 @@ from station.storage.layout import manifest_copy
 TURN_EVERY_S = 1.0
 # At most so long after a change: many changes in one packet are one turn.
 COALESCE_S = 0.005
+# Half of what the hold around a flip forgives; a peer that was busy while it answered is measured again soon.
+OFFSET_ERROR_MAX_S = 0.125
 
 
 class Station:
@@ -180,8 +183,8 @@ class Station:
 
     def clock_offsets(self) -> dict[str, float]:
         """The wall clocks of the others minus ours, seconds."""
-        found = {name: self.registry.offset(name) for name in self.registry.stations()}
-        return {name: offset[0] for name, offset in found.items() if offset}
+        found = {name: self._offset(name) for name in self.registry.stations()}
+        return {name: offset for name, offset in found.items() if offset is not None}
 
     def now(self) -> Now:
         """Both clocks."""
@@ -251,8 +254,12 @@ class Station:
     # Changes.
 
     async def write(self, changes: Sequence[Change]) -> int:
-        """Durably change records; how many peers hold the change already."""
-        result = await self.registry.write(changes)
+        """Durably change records; how many peers hold the change already. Raises BadChange: nothing was changed."""
+        try:
+            result = await self.registry.write(changes)
+        except WriteRefused as error:
+            status = 400 if error.code in ("invalid", "quota") else 503
+            raise BadChange(status, error.code, f"not written: {error.reason}") from None
         self.ask_for_turn()
         return result.held_by
 
@@ -271,6 +278,12 @@ class Station:
 
     # Details.
 
+    def _offset(self, name: str) -> float | None:
+        """A peer's wall clock minus ours, unless the measurement is too rough to set a flip by."""
+        measured = self.registry.offset(name)
+        is_good = measured is not None and measured[1] <= OFFSET_ERROR_MAX_S
+        return measured[0] if measured and is_good else None
+
     def _step_barrier(self, peers: Mapping[str, tuple[bool, StationReport]], now: Now) -> None:
         statuses, members = self.registry.statuses(), []
         own = own_member(self.name, self.report())
@@ -278,11 +291,9 @@ class Station:
             if name == self.name:
                 members.append(own)
             elif name in peers:
-                offset = self.registry.offset(name)
+                offset = self._offset(name)
                 age = statuses[name].age_s
-                members.append(
-                    other_member(name, peers[name][1], age, offset[0] if offset else None)
-                )
+                members.append(other_member(name, peers[name][1], age, offset))
             else:
                 members.append(other_member(name, StationReport(), float("inf"), None))
         view = View(self.name, tuple(members), self._source_states())

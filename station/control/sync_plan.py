@@ -65,7 +65,7 @@ def choose_work(
     """What to do for `source` now, or None. `peers`: reports of present peers with a storage of their own."""
     pause = min(COPY_RETRY_AFTER_S * 2 ** min(attempts.failures, 10), COPY_RETRY_AFTER_MAX_S)
     if not attempts.failures or wall >= attempts.failed_at + pause:
-        copy = _worth_copying(stored, peers)
+        copy = _worth_copying(stored, own, peers)
         if copy is not None:
             return CopyFromPeers(source, copy)
         shown = _shown_without_manifest(stored, peers)
@@ -82,18 +82,18 @@ def has_complete_live(stored: StoredSource) -> bool:
     return bool(facts and facts.is_complete)
 
 
-def _worth_copying(stored: StoredSource, peers: Mapping[str, SourceReport]) -> Revision | None:
-    orders = {rev: facts.order for rev, facts in stored.revisions.items() if facts.is_complete}
-    best_here = max(orders.values(), default=-1)
-    candidates = [
-        (report.revisions.get(revision, 0), revision)
-        for report in peers.values()
-        for revision in report.complete
-        if revision not in orders
-    ]
-    live = {report.live.revision for report in peers.values() if report.live}
-    wanted = [(o, r) for o, r in candidates if o >= best_here or r in live]
-    return max(wanted)[1] if wanted else None
+def _worth_copying(
+    stored: StoredSource, own: SourceReport, peers: Mapping[str, SourceReport]
+) -> Revision | None:
+    """What the barrier waits for comes first, however much newer content a peer has by now."""
+    shown = sorted((peer.live for peer in peers.values() if peer.live), reverse=True)
+    wanted = [own.candidate, *(publication.revision for publication in shown)]
+    for revision in map(Revision, filter(None, wanted)):
+        facts = stored.revisions.get(revision)
+        is_here = facts is not None and facts.is_complete
+        if not is_here and any(revision in peer.complete for peer in peers.values()):
+            return revision
+    return None
 
 
 def _shown_without_manifest(

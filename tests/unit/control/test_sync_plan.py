@@ -40,18 +40,20 @@ def test_station_without_duty_never_asks_upstream() -> None:
     assert choose(is_on_duty=False, attempts=Attempts(is_due=True)) is None
 
 
-def test_what_a_peer_has_complete_is_copied_not_fetched_from_upstream() -> None:
-    assert choose(peers=PEER_HAS_R1) == CopyFromPeers("base", R1)
-    assert choose(peers=PEER_HAS_R1, is_on_duty=False) == CopyFromPeers("base", R1)
+def test_candidate_that_a_peer_has_is_copied_not_fetched_from_upstream() -> None:
+    wants = SourceReport(candidate=R1)
+    assert choose(own=wants, peers=PEER_HAS_R1) == CopyFromPeers("base", R1)
+    assert choose(own=wants, peers=PEER_HAS_R1, is_on_duty=False) == CopyFromPeers("base", R1)
 
 
-def test_newer_revision_of_a_peer_is_copied() -> None:
-    assert choose(WHOLE, peers=PEER_HAS_R2) == CopyFromPeers("base", R2)
+def test_what_the_barrier_waits_for_is_copied_before_newer_content() -> None:
+    peer = SourceReport(revisions={R1: 10, R2: 20}, complete=frozenset({R1, R2}))
+    wants = SourceReport(candidate=R1)
+    assert choose(own=wants, peers={"B": peer}) == CopyFromPeers("base", R1)
 
 
-def test_older_revision_of_a_peer_is_not_copied() -> None:
-    newer = StoredSource((Publication(2, 30, R1),), {R1: StoredRevision(True, 5, 500, 30)})
-    assert choose(newer, peers=PEER_HAS_R2) is None
+def test_what_nobody_waits_for_is_not_copied() -> None:
+    assert choose(WHOLE, peers=PEER_HAS_R2) is None
 
 
 def test_older_revision_that_is_live_elsewhere_is_copied() -> None:
@@ -82,9 +84,11 @@ def test_failed_run_waits_for_the_schedule() -> None:
 
 
 def test_failed_copy_is_tried_again_after_a_growing_pause() -> None:
-    assert choose(peers=PEER_HAS_R1, attempts=Attempts(1, 998.0)) is None
-    assert choose(peers=PEER_HAS_R1, attempts=Attempts(1, 995.0)) == CopyFromPeers("base", R1)
-    assert choose(peers=PEER_HAS_R1, attempts=Attempts(9, 950.0)) is None
+    wants = SourceReport(candidate=R1)
+    assert choose(own=wants, peers=PEER_HAS_R1, attempts=Attempts(1, 998.0)) is None
+    again = choose(own=wants, peers=PEER_HAS_R1, attempts=Attempts(1, 995.0))
+    assert again == CopyFromPeers("base", R1)
+    assert choose(own=wants, peers=PEER_HAS_R1, attempts=Attempts(9, 950.0)) is None
 
 
 def test_manifest_of_what_the_group_shows_is_fetched_before_its_files_are_anywhere() -> None:

@@ -40,7 +40,6 @@ class Child:
     started_at: float
     last_beat: float
     has_beaten: bool = False
-    is_stopping: bool = False
     kill_at: float = field(default=float("inf"))
 
     @classmethod
@@ -50,7 +49,8 @@ class Child:
         environment = dict(os.environ)
         environment["STATION_SETTINGS"] = json.dumps(spec.settings)
         environment[LEASH_FD_VARIABLE] = str(theirs.fileno())
-        environment.pop("NOTIFY_SOCKET", None)
+        for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+            environment.pop(name, None)  # the service manager hears the supervisor alone
         try:
             process = subprocess.Popen(
                 [sys.executable, "-m", spec.module],
@@ -86,3 +86,8 @@ def restart_pause_s(lived_s: float, failures: int) -> float:
     if lived_s >= STEADY_AFTER_S:
         return 0.0
     return float(min(RESTART_PAUSE_S * 2**failures, RESTART_PAUSE_MAX_S))
+
+
+def failures_before(lived_s: float, failures: int) -> int:
+    """How many deaths in a row there were before this one; a child that lived long enough begins anew."""
+    return 0 if lived_s >= STEADY_AFTER_S else failures

@@ -4,38 +4,69 @@ One SO_REUSEPORT socket per port and worker: closing one of two such sockets was
 queued on it, so they are closed only when the station ends.
 """
 
+import errno
 import os
 import socket
+import time
 from pathlib import Path
 
 BACKLOG = (
     4096  # a burst of clients waits here rather than being refused; the kernel caps it at somaxconn
 )
 
+# The processes of a station that was killed let go of its ports one after the other, as they notice.
+PORT_FREE_WITHIN_S = 3.0
+LOOK_AGAIN_S = 0.05
+
 
 class ListenError(OSError):
     """A port could not be bound. The message names address, port and the cure."""
 
 
-def listen_tcp(address: str, port: int) -> socket.socket:
-    """A listening socket on address:port. Raises ListenError."""
+def listen_tcp(address: str, port: int, count: int = 1) -> tuple[socket.socket, ...]:
+    """`count` listening sockets on address:port, among which the kernel spreads connections. Raises ListenError.
+
+    Sockets of one user may share a port, also those of two stations started by mistake, which would then take turns.
+    So the port is asked for alone first.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    opened: list[socket.socket] = []
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited by what it accepts
-        sock.bind((address, port))
-        sock.listen(BACKLOG)
+        _wait_until_free(family, address, port)
+        for _ in range(count):
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            opened.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+            )  # inherited by what it accepts
+            sock.bind((address, port))
+            sock.listen(BACKLOG)
+            sock.setblocking(False)
     except OSError as error:
-        sock.close()
+        for sock in opened:
+            sock.close()
         raise ListenError(
             error.errno,
             f"cannot listen on {address}:{port}: {error.strerror}; "
             "is another program using the port, or is the address not on this host?",
         ) from error
-    sock.setblocking(False)
-    return sock
+    return tuple(opened)
+
+
+def _wait_until_free(family: socket.AddressFamily, address: str, port: int) -> None:
+    deadline = time.monotonic() + PORT_FREE_WITHIN_S
+    while True:
+        with socket.socket(family, socket.SOCK_STREAM) as alone:
+            alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                alone.bind((address, port))
+                return
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                    raise
+        time.sleep(LOOK_AGAIN_S)
 
 
 def listen_unix(path: Path, mode: int) -> socket.socket:

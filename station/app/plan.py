@@ -8,8 +8,15 @@ from typing import Any
 from station.app.child import ChildSpec
 from station.app.listeners import listen_tcp, listen_unix
 
+CONTROL = "control"
 FILES_WORKERS = 2
 PROXY_WORKERS = 1
+
+# What a reload cannot change: whose keys these are, and the sockets, which live as long as the supervisor.
+_FIXED = (
+    "name state_directory listen mirror.port mirror.sslport proxy.port proxy.enabled peer.port "
+    "admin.socket admin.listen"
+).split()
 
 # Sockets between our own processes: the service's user only. The admin socket: its group too.
 PRIVATE = 0o600
@@ -42,16 +49,29 @@ def open_sockets(config: dict[str, Any]) -> Sockets:
     run.mkdir(parents=True, exist_ok=True, mode=0o700)
     page = config["admin"]["listen"]
     return Sockets(
-        http=tuple(listen_tcp(address, config["mirror"]["port"]) for _ in range(FILES_WORKERS)),
-        https=tuple(listen_tcp(address, config["mirror"]["sslport"]) for _ in range(FILES_WORKERS)),
-        proxy=tuple(listen_tcp(address, config["proxy"]["port"]) for _ in range(_proxies(config))),
-        peers=listen_tcp(address, config["peer"]["port"]),
+        http=listen_tcp(address, config["mirror"]["port"], FILES_WORKERS),
+        https=listen_tcp(address, config["mirror"]["sslport"], FILES_WORKERS),
+        proxy=listen_tcp(address, config["proxy"]["port"], _proxies(config))
+        if _proxies(config)
+        else (),
+        peers=listen_tcp(address, config["peer"]["port"])[0],
         files=listen_unix(run / "files.sock", PRIVATE),
         feed=listen_unix(run / "feed.sock", PRIVATE),
         relay=listen_unix(run / "http.sock", PRIVATE),
         admin=listen_unix(Path(config["admin"]["socket"]), ADMIN),
-        page=listen_tcp(*_host_port(page)) if page else None,
+        page=listen_tcp(*_host_port(page))[0] if page else None,
     )
+
+
+def addresses(config: dict[str, Any]) -> list[Any]:
+    """What the sockets were opened by: changes of these need a new start."""
+    mirror, proxy = config["mirror"], config["proxy"]
+    return [
+        *(config["listen"], config["state_directory"]),
+        *(mirror["port"], mirror["sslport"], config["peer"]["port"]),
+        *(proxy["enabled"], proxy["port"]),
+        *(config["admin"]["socket"], config["admin"]["listen"]),
+    ]
 
 
 def control_spec(config: dict[str, Any], sockets: Sockets) -> ChildSpec:
@@ -64,7 +84,7 @@ def control_spec(config: dict[str, Any], sockets: Sockets) -> ChildSpec:
     if sockets.page:
         descriptors["page"] = sockets.page.fileno()
     return ChildSpec(
-        "control",
+        CONTROL,
         "station.control.main",
         {"config": config, "descriptors": descriptors},
         tuple(descriptors.values()),
@@ -74,9 +94,22 @@ def control_spec(config: dict[str, Any], sockets: Sockets) -> ChildSpec:
 def worker_specs(config: dict[str, Any], sockets: Sockets) -> list[ChildSpec]:
     """The data plane."""
     specs = [_files(config, sockets, index) for index in range(FILES_WORKERS)]
-    specs += [_proxy(config, sockets, index) for index in range(_proxies(config))]
+    # A proxy that a reload enables has no socket before the next start.
+    specs += [
+        _proxy(config, sockets, index) for index in range(min(_proxies(config), len(sockets.proxy)))
+    ]
     specs.append(_peers(config, sockets))
     return specs
+
+
+def needs_restart(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """The settings that differ and that only a new start can change."""
+    return [key for key in _FIXED if _setting(old, key) != _setting(new, key)]
+
+
+def _setting(config: dict[str, Any], key: str) -> Any:
+    section, _, name = key.rpartition(".")
+    return (config[section] if section else config)[name]
 
 
 def _proxies(config: dict[str, Any]) -> int:

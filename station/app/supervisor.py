@@ -6,6 +6,7 @@ Signals: TERM or INT stops (not ready → one check period → drain → end), a
 HUP reads the configuration again and replaces the processes while the old workers drain.
 """
 
+import fcntl
 import json
 import os
 import selectors
@@ -14,82 +15,101 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from station.app.child import Child, ChildSpec, restart_pause_s
+from station.app.child import Child, ChildSpec, failures_before, restart_pause_s
 from station.app.listeners import ListenError
-from station.app.plan import Sockets, control_spec, open_sockets, worker_specs
+from station.app.plan import Sockets, addresses, control_spec, open_sockets, worker_specs
 from station.runtime.leash import DRAIN, READY, STOP, STORAGE_ANSWERS, STORAGE_STALLED
 from station.runtime.lines import line, set_process
-from station.runtime.notify import notify, watchdog_every_s
+from station.runtime.notify import Watchdog, notify
 
 # A balancer that checks every 500 ms and needs two failures has noticed by then.
 CHECK_PERIOD_S = 1.5
 DRAIN_S = 20.0
 STOP_S = 3.0  # control persists what it has and ends
-HURRY_S = 2.0
+HURRY_S = 1.5  # after a second signal; with the last kills that is less than two seconds
+START_S = 10.0  # a new worker beats within it, on a busy machine too
 TURN_S = 0.5
+POLL_S = 0.05
+
+END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Supervisor:
-    """The processes of one station."""
+    """The processes of one station. `config`: as station.app.resolve prints it; read again at SIGHUP."""
 
-    def __init__(self, config_path: Path) -> None:
+    def __init__(self, config_path: Path, config: dict[str, Any]) -> None:
         self._config_path = config_path
+        self._config = config
         self._children: dict[str, Child] = {}
         self._leaving: list[Child] = []  # replaced or stopping; reaped, never restarted
         self._due: dict[str, tuple[float, ChildSpec]] = {}  # name → when to start again
         self._failures: dict[str, int] = {}
         self._selector = selectors.DefaultSelector()
         self._signals: list[int] = []
+        self._watchdog = Watchdog.from_environment()
         self._storage_stalled = False
         self._is_ready = False
         self._stop_requested = False
 
     def run(self) -> int:
-        """Until told to stop. The exit code: 0 stopped, 1 failed, 2 bad configuration or a port in use."""
-        config = resolve_config(self._config_path)
-        if config is None:
-            return 2
-        if not (Path(config["state_directory"]) / "identity.json").exists():
+        """Until told to stop. The exit code: 0 stopped, 2 no group, or something of ours is in use."""
+        state = Path(self._config["state_directory"])
+        if not (state / "identity.json").exists():
             line(
                 "error",
                 "station.no_group",
                 cure="run `station group create` or `station join` first",
-                state_directory=config["state_directory"],
+                state_directory=state,
             )
             return 2
         try:
-            self._sockets: Sockets = open_sockets(config)
+            self._sockets: Sockets = open_sockets(self._config)
+            self._lock = lock(state)
         except ListenError as error:
             line("error", "listen.failed", error=error.strerror)
             return 2
+        except BlockingIOError:
+            line("error", "station.runs_already", state_directory=state)
+            return 2
         self._wake_on_signals()
-        for spec in [control_spec(config, self._sockets), *worker_specs(config, self._sockets)]:
+        for spec in self._specs():
             self._start(spec)
         while not self._stop_requested:
             self._turn()
         return self._stop_all()
 
+    def _specs(self) -> list[ChildSpec]:
+        return [
+            control_spec(self._config, self._sockets),
+            *worker_specs(self._config, self._sockets),
+        ]
+
     # One turn: signals, reports, deaths, silences, starts.
 
     def _turn(self) -> None:
-        for key, _ in self._selector.select(TURN_S):
-            key.data()
+        self._listen(TURN_S)
         self._obey_signals()
         now = boot_now()
         self._reap(now)
         self._kill_the_silent(now)
         self._start_the_due(now)
-        self._feed_watchdog(now)
+
+    def _listen(self, seconds: float) -> None:
+        """Reports and signals, for so long or until the first."""
+        for key, _ in self._selector.select(seconds):
+            key.data()
+        self._watchdog.feed(boot_now())
 
     def _obey_signals(self) -> None:
         while self._signals:
             number = self._signals.pop(0)
-            if number in (signal.SIGTERM, signal.SIGINT):
+            if number in END_SIGNALS:
                 self._stop_requested = True
-            elif number == signal.SIGHUP:
+            elif number == signal.SIGHUP and not self._stop_requested:
                 self._reload()
 
     def _start(self, spec: ChildSpec) -> None:
@@ -110,16 +130,28 @@ class Supervisor:
             self._unlisten(child)
             return
         child.last_beat = boot_now()
-        if not child.has_beaten:
-            child.has_beaten = True
-            self._failures.pop(child.spec.name, None)
-        if READY in reports and not self._is_ready:
-            self._is_ready = True
-            notify("READY=1\nSTATUS=serving")
-            line("info", "station.ready")
+        child.has_beaten = True
+        if READY in reports:
+            self._became_ready(child)
         for report in reports:
             if report in (STORAGE_STALLED[0], STORAGE_ANSWERS[0]):
                 self._storage_stalled = report == STORAGE_STALLED[0]
+
+    def _became_ready(self, child: Child) -> None:
+        name = child.spec.name
+        if name == CONTROL:
+            if not self._is_ready:
+                self._is_ready = True
+                notify("READY=1\nSTATUS=serving")
+                line("info", "station.ready")
+            self._replace_workers()
+        if old := self._replaced.pop(name, None):
+            self._retire(old, self._drain_s)
+        if name in self._awaited:
+            self._awaited.discard(name)
+            if not self._awaited:
+                notify("READY=1")
+                line("info", "station.reloaded")
 
     def _unlisten(self, child: Child) -> None:
         if child.leash.fileno() < 0:
@@ -128,7 +160,7 @@ class Supervisor:
         child.leash.close()
 
     def _reap(self, now: float) -> None:
-        for child in [*self._children.values(), *self._leaving]:
+        for child in [*self._children.values(), *self._replaced.values(), *self._leaving]:
             code = child.process.poll()
             if code is None:
                 if now > child.kill_at:
@@ -139,32 +171,35 @@ class Supervisor:
                 self._leaving.remove(child)
                 continue
             name = child.spec.name
+            if self._replaced.get(name) is child:
+                del self._replaced[name]
+                continue
             del self._children[name]
-            failures = self._failures.get(name, 0)
+            lived_s = now - child.started_at
+            failures = failures_before(lived_s, self._failures.get(name, 0))
             self._failures[name] = failures + 1
-            pause = restart_pause_s(now - child.started_at, failures)
+            pause = restart_pause_s(lived_s, failures)
             line("warning", "child.died", child=name, exit=code, restart_in_s=pause)
             self._due[name] = (now + pause, child.spec)
 
     def _kill_the_silent(self, now: float) -> None:
-        for child in self._children.values():
+        for child in [*self._children.values(), *self._replaced.values()]:
             if child.is_silent(now):
                 line("error", "child.silent", child=child.spec.name, pid=child.process.pid)
                 child.kill()
-                child.last_beat = (
-                    now  # a process in an uninterruptible sleep is not killed each turn
-                )
+                # A process in an uninterruptible sleep is not killed each turn.
+                child.last_beat = now
 
     def _start_the_due(self, now: float) -> None:
         for name, (when, spec) in list(self._due.items()):
             waits_for_storage = self._storage_stalled and spec.module.endswith("files_worker")
-            if now >= when and not waits_for_storage:
+            # One registry, one writer: the next control waits for the end of the last.
+            waits_for_control = name == CONTROL and any(
+                child.spec.name == CONTROL for child in self._leaving
+            )
+            if now >= when and not waits_for_storage and not waits_for_control:
                 del self._due[name]
                 self._start(spec)
-
-    def _feed_watchdog(self, now: float) -> None:
-        if watchdog_every_s() is not None:
-            notify("WATCHDOG=1")
 
     # Reload and stop.
 
@@ -174,44 +209,57 @@ class Supervisor:
             line("error", "reload.refused", cure="the old settings stay in force")
             return
         notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        specs = [control_spec(config, self._sockets), *worker_specs(config, self._sockets)]
-        old = dict(self._children)
-        self._retire(old["control"], STOP_S)
-        self._await_end([old.pop("control")], STOP_S)
+        if addresses(config) != addresses(self._config):
+            line("warning", "reload.not_all", cure="listening addresses change at the next start")
+        self._config = config
+        specs = self._specs()
+        old = list(self._children.values())
+        self._children.clear()
+        self._leaving += old
+        self._due.clear()
+        # The descriptors of the new workers are those of the old: nobody is refused meanwhile. Control is one.
+        for child in old:
+            if child.spec.name == "control":
+                self._order_stop(child, STOP_S)
+                self._await_end([child], STOP_S)
         for spec in specs:
-            self._due.pop(spec.name, None)
             self._start(spec)
-        self._await_first_beats(STOP_S)
-        for child in old.values():
-            self._retire(child, DRAIN_S)
+        self._await_first_beats(START_S)
+        for child in old:
+            if child.spec.name != "control":
+                self._order_stop(child, DRAIN_S)
         notify("READY=1")
         line("info", "station.reloaded")
 
-    def _retire(self, child: Child, patience_s: float) -> None:
-        child.is_stopping = True
+    def _order_stop(self, child: Child, patience_s: float) -> None:
         child.kill_at = boot_now() + patience_s + STOP_S
-        self._children.pop(child.spec.name, None)
-        self._leaving.append(child)
         child.order(STOP)
 
     def _await_first_beats(self, patience_s: float) -> None:
-        deadline = boot_now() + patience_s
-        while boot_now() < deadline and not all(c.has_beaten for c in self._children.values()):
-            for key, _ in self._selector.select(0.1):
-                key.data()
+        self._wait(patience_s, lambda: all(child.has_beaten for child in self._children.values()))
 
     def _await_end(self, children: list[Child], patience_s: float) -> None:
-        deadline = boot_now() + patience_s
-        while boot_now() < deadline and any(c.process.poll() is None for c in children):
-            for key, _ in self._selector.select(0.05):
-                key.data()
-            if any(s in (signal.SIGTERM, signal.SIGINT) for s in self._signals):
-                self._signals.clear()
-                deadline = min(deadline, boot_now() + HURRY_S)
+        """Until all have ended; those that have not by then, or HURRY_S after another signal, are killed."""
+        if not self._wait(patience_s, lambda: have_ended(children)):
+            for child in children:
+                if child.process.poll() is None:
+                    child.process.terminate()  # the second word to a worker that drains: end now
+                    child.order(STOP)
+            self._signals = [number for number in self._signals if number not in END_SIGNALS]
+            self._wait(HURRY_S, lambda: have_ended(children))
         for child in children:
             if child.process.poll() is None:
                 line("warning", "child.killed", child=child.spec.name)
                 child.kill()
+
+    def _wait(self, seconds: float, is_true: Callable[[], bool]) -> bool:
+        """Listen until `is_true`. False: not within `seconds`, or there was a signal to end."""
+        deadline = boot_now() + seconds
+        while not is_true():
+            if boot_now() > deadline or any(number in END_SIGNALS for number in self._signals):
+                return False
+            self._listen(POLL_S)
+        return True
 
     def _stop_all(self) -> int:
         notify("STOPPING=1")
@@ -220,22 +268,19 @@ class Supervisor:
         workers = [*self._children.values(), *self._leaving]
         if control:
             control.order(DRAIN)
-            self._await_end_of_check_period()
+            self._wait(CHECK_PERIOD_S, lambda: False)
         for child in workers:
             child.order(STOP)
-        hurried = any(s in (signal.SIGTERM, signal.SIGINT) for s in self._signals)
-        self._await_end(workers, HURRY_S if hurried else DRAIN_S)
-        if control:
+        is_hurried = any(number in END_SIGNALS for number in self._signals)
+        if not is_hurried:
+            is_hurried = not self._wait(DRAIN_S, lambda: have_ended(workers))
+        # Workers tell control what they did until their end, so it goes last; in a hurry all go at once.
+        self._await_end([*workers, *([control] if control and is_hurried else [])], 0.0)
+        if control and not is_hurried:
             control.order(STOP)
             self._await_end([control], STOP_S)
         line("info", "station.stopped")
         return 0
-
-    def _await_end_of_check_period(self) -> None:
-        deadline = boot_now() + CHECK_PERIOD_S
-        while boot_now() < deadline and not self._signals:
-            for key, _ in self._selector.select(0.1):
-                key.data()
 
     def _wake_on_signals(self) -> None:
         ours, theirs = socket.socketpair()
@@ -244,19 +289,35 @@ class Supervisor:
         signal.set_wakeup_fd(theirs.fileno())
         self._wakeup = (ours, theirs)
         self._selector.register(ours, selectors.EVENT_READ, lambda: ours.recv(64))
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (*END_SIGNALS, signal.SIGHUP):
             signal.signal(number, lambda number, _frame: self._signals.append(number))
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
 
 
+def have_ended(children: list[Child]) -> bool:
+    """Whether none of them runs any more."""
+    return all(child.process.poll() is not None for child in children)
+
+
+def lock(state: Path) -> int:
+    """Hold the state directory until this process ends. Raises BlockingIOError when another station has it."""
+    directory = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return directory
+
+
 def resolve_config(path: Path) -> dict[str, Any] | None:
     """The configuration by way of a short-lived process; None after its problems were printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "station.app.resolve", str(path)],
-        stdout=subprocess.PIPE,
-        check=False,
-        timeout=60,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "station.app.resolve", str(path)],
+            stdout=subprocess.PIPE,
+            check=False,
+            timeout=RESOLVE_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        line("error", "config.unreadable", error=str(error))
+        return None
     if done.returncode:
         return None
     config: dict[str, Any] = json.loads(done.stdout)
@@ -269,12 +330,12 @@ def boot_now() -> float:
 
 
 def main() -> None:
-    """Run the station whose configuration STATION_CONFIG names."""
+    """Run the station whose configuration STATION_CONFIG names and STATION_SETTINGS is, resolved by `station run`."""
     set_process("supervisor")
-    path = os.environ.get("STATION_CONFIG", "")
-    if not path:
-        sys.exit("STATION_CONFIG is not set; start with `station run --config FILE`")
-    sys.exit(Supervisor(Path(path)).run())
+    settings = os.environ.pop("STATION_SETTINGS", "")
+    if not settings:
+        sys.exit("STATION_SETTINGS is not set; start with `station run --config FILE`")
+    sys.exit(Supervisor(Path(os.environ["STATION_CONFIG"]), json.loads(settings)).run())
 
 
 if __name__ == "__main__":

@@ -52,6 +52,13 @@ class Connection(Sender):
         is_busy = self._request or self._transfer or self._relay or self._buffer
         return not is_busy
 
+    def close_if_idle(self) -> None:
+        """Close between two requests; one that has arrived by now is answered first."""
+        if self.is_idle:
+            self.readable()
+        if self.is_idle:
+            self.close()
+
     def begin(self, data: bytes | None) -> None:
         """The first call: `data` was read already, or nothing was there yet."""
         if data is None:
@@ -66,7 +73,9 @@ class Connection(Sender):
 
     def readable(self) -> None:
         """Bytes arrived, or may have."""
-        if self._transfer is not None:  # the next request waits in the kernel until this answer is out
+        if (
+            self._transfer is not None
+        ):  # the next request waits in the kernel until this answer is out
             self.pause_reading()
             return
         try:

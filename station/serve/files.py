@@ -34,8 +34,8 @@ class Files:
         self._limits, self._guard, self._counters = limits, guard, counters
 
     def keeps_alive(self, request: Request) -> bool:
-        """Whether the connection lives on: not while others wait for room, nor while we drain."""
-        return request.keep_alive and not self._guard.is_crowded and not self._world.is_draining
+        """Whether the connection lives on: not while others wait for room, nor while we are about to end."""
+        return request.keep_alive and not self._guard.is_crowded and not self._world.is_leaving
 
     def reply(
         self,

@@ -10,11 +10,13 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from station.runtime.clock import system_clock
-from station.runtime.leash import Leash
+from station.runtime.leash import READY, Leash
 from station.runtime.lines import line, set_process
 from station.serve.feed import Feed
 from station.serve.files import Files
@@ -32,6 +34,7 @@ from station.serve.world import World
 
 HOUSEKEEPING_S = 1.0
 DRAIN_CHECK_S = 0.1
+FIRST_WORD_S = 2.0  # without control fixed names can be served all the same
 
 
 class FilesWorker:
@@ -74,7 +77,7 @@ class FilesWorker:
             self._memos,
         )  # fmt: skip
         self._guard.on_crowded = self._shared.forget_answers
-        self._feed.on_change = self._shared.changed
+        self._feed.on_change = self._changed
         self._feed.on_beat = self._shared.wake_held
         self._feed.on_stop = self.drain
         tls = settings.get("tls")
@@ -91,14 +94,27 @@ class FilesWorker:
         ]
         balancers = Balancers(settings.get("balancers") or ())
         self._acceptor = Acceptor(self._shared, listeners, balancers, self._certificate)
+        self.on_ready: Callable[[], None] = lambda: None
+        self._is_ready = False
         self.ended = loop.create_future()
 
     def start(self) -> None:
-        """Begin to accept. Before the first snapshot requests are held."""
+        """Begin to work, and accept once control has spoken: until then the backlog, or the worker before us, does."""
         self._feed.attach(self._loop)
         self._guard.attach(self._loop)
-        self._acceptor.start()
+        self._loop.call_later(FIRST_WORD_S, self._accept)
         self._housekeeping()
+
+    def _changed(self) -> None:
+        self._shared.changed()
+        if self._world.has_snapshot:
+            self._accept()
+
+    def _accept(self) -> None:
+        if not self._is_ready:
+            self._is_ready = True
+            self._acceptor.start()
+            self.on_ready()
 
     def reload(self) -> None:
         """Take the certificate that lies there now."""
@@ -133,8 +149,7 @@ class FilesWorker:
     def _close_idle(self) -> None:
         """Whoever was silent since we began to drain is not in the middle of anything."""
         for connection in list(self._shared.connections):
-            if connection.is_idle:
-                connection.close()
+            connection.close_if_idle()
         self._loop.call_later(self._limits.drain_idle_s, self._close_idle)
 
     def _check_drained(self) -> None:
@@ -160,6 +175,8 @@ class FilesWorker:
         return found
 
     def _housekeeping(self) -> None:
+        if self._certificate is not None:
+            self._certificate.look()
         self._world.forget_fills(self._clock.boot(), self._limits.fill_start_s)
         self._loop.call_later(HOUSEKEEPING_S, self._housekeeping)
 
@@ -188,6 +205,7 @@ async def run(settings: dict[str, Any]) -> None:
     leash = Leash.from_environment(worker.drain)
     if leash is not None:
         leash.attach(loop)
+        worker.on_ready = partial(leash.report, READY)
     loop.add_signal_handler(signal.SIGHUP, worker.reload)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.terminate)

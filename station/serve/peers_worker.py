@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lbproxy.relay import IN, Poller
-from station.runtime.leash import Leash
+from station.runtime.leash import READY, Leash
 from station.runtime.lines import line, set_process
 from station.serve.guard import Guard
 from station.serve.limits import Counters, Limits
@@ -190,6 +190,8 @@ async def run(settings: dict[str, Any]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.drain)
     worker.start()
+    if leash is not None:
+        leash.report(READY)
     gc.collect()
     gc.freeze()
     line("info", "worker.started")

@@ -21,7 +21,7 @@ from lbproxy.relay import IN, PIPES_MAX, Poller, Relay, Tunnel
 from station.forward.outer import parse_outer
 from station.forward.policy import Policy, parse_rules
 from station.runtime.clock import system_clock
-from station.runtime.leash import Leash
+from station.runtime.leash import READY, Leash
 from station.runtime.lines import line, set_process
 from station.serve.egress import Resolver
 from station.serve.feed import Feed
@@ -332,6 +332,8 @@ async def run(settings: dict[str, Any]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.drain)
     worker.start()
+    if leash is not None:
+        leash.report(READY)
     gc.collect()
     gc.freeze()
     line("info", "worker.started")

@@ -33,9 +33,16 @@ class Certificate:
         """Raises OSError when there is no good pair to begin with."""
         self._cert, self._key, self._alarm = cert, key, alarm
         self.context = server_context(cert, key)
+        self._seen = self._stamps()
+
+    def look(self) -> None:
+        """Reload when the files have changed since the last look: a renewed certificate needs no signal."""
+        if self._stamps() != self._seen:
+            self.reload()
 
     def reload(self) -> bool:
         """Take what lies there now; False when it is no good pair. Connections that are open keep what they have."""
+        self._seen = self._stamps()
         try:
             context = server_context(self._cert, self._key)
         except OSError as error:
@@ -45,3 +52,12 @@ class Certificate:
         self.context = context
         line("info", "tls.reloaded", cert=str(self._cert))
         return True
+
+    def _stamps(self) -> tuple[object, ...]:
+        try:
+            return tuple(
+                (found.st_mtime_ns, found.st_ino, found.st_size)
+                for found in (self._cert.stat(), self._key.stat())
+            )
+        except OSError:  # between two names of an exchange: as good as changed
+            return ()

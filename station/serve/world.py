@@ -11,6 +11,7 @@ from station.http.view import Flip, Name, Shown, carry, edges, show
 from station.model.snapshot import Snapshot, SourceView, from_wire
 from station.runtime.lines import line
 
+DRAINING = "draining"  # as control gives it for the reason of a station that stops
 FILL_KEPT_S = 5.0  # an ended fill is remembered for those who still wait for it
 FillKey = tuple[
     str, str, str
@@ -61,13 +62,18 @@ class World:
         """Nobody else is there to answer instead."""
         return self.has_snapshot and not self.snapshot.other_ready_members()
 
+    @property
+    def is_leaving(self) -> bool:
+        """The worker drains, or the station is about to: connections that end now are not cut later."""
+        return self.is_draining or self.snapshot.reason == DRAINING
+
     def not_ready_reason(self, now: float) -> str:
         """Why /health/ready says no; "" when it says yes."""
         if self.is_draining:
-            return "draining"
+            return DRAINING
         if not self.has_snapshot:
             return "no word from control yet"
-        if not self.is_fresh(now):
+        if not self.is_fresh(now) and not self.may_answer_stale():
             return "no word from control"
         if not self.snapshot.is_ready:
             return self.snapshot.reason or "not ready"

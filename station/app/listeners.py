@@ -32,15 +32,15 @@ def listen_tcp(address: str, port: int, count: int = 1) -> tuple[socket.socket, 
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     opened: list[socket.socket] = []
     try:
-        _wait_until_free(family, address, port)
+        if count:
+            _wait_until_free(family, address, port)
         for _ in range(count):
             sock = socket.socket(family, socket.SOCK_STREAM)
             opened.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            sock.setsockopt(
-                socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-            )  # inherited by what it accepts
+            # Inherited by what it accepts.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.bind((address, port))
             sock.listen(BACKLOG)
             sock.setblocking(False)

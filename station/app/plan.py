@@ -51,9 +51,7 @@ def open_sockets(config: dict[str, Any]) -> Sockets:
     return Sockets(
         http=listen_tcp(address, config["mirror"]["port"], FILES_WORKERS),
         https=listen_tcp(address, config["mirror"]["sslport"], FILES_WORKERS),
-        proxy=listen_tcp(address, config["proxy"]["port"], _proxies(config))
-        if _proxies(config)
-        else (),
+        proxy=listen_tcp(address, config["proxy"]["port"], _proxies(config)),
         peers=listen_tcp(address, config["peer"]["port"])[0],
         files=listen_unix(run / "files.sock", PRIVATE),
         feed=listen_unix(run / "feed.sock", PRIVATE),
@@ -61,17 +59,6 @@ def open_sockets(config: dict[str, Any]) -> Sockets:
         admin=listen_unix(Path(config["admin"]["socket"]), ADMIN),
         page=listen_tcp(*_host_port(page))[0] if page else None,
     )
-
-
-def addresses(config: dict[str, Any]) -> list[Any]:
-    """What the sockets were opened by: changes of these need a new start."""
-    mirror, proxy = config["mirror"], config["proxy"]
-    return [
-        *(config["listen"], config["state_directory"]),
-        *(mirror["port"], mirror["sslport"], config["peer"]["port"]),
-        *(proxy["enabled"], proxy["port"]),
-        *(config["admin"]["socket"], config["admin"]["listen"]),
-    ]
 
 
 def control_spec(config: dict[str, Any], sockets: Sockets) -> ChildSpec:

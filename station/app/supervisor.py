@@ -3,7 +3,8 @@
 One thread and a selector. It decides nothing about mirroring and holds no data, so that it has no reason to die.
 
 Signals: TERM or INT stops (not ready → one check period → drain → end), a second one ends within two seconds;
-HUP reads the configuration again and replaces the processes while the old workers drain.
+HUP reads the configuration again and replaces the processes: control first, then each worker, which takes over the
+descriptors and is ready before the old one is told to drain.
 """
 
 import fcntl
@@ -21,17 +22,23 @@ from typing import Any
 
 from station.app.child import Child, ChildSpec, failures_before, restart_pause_s
 from station.app.listeners import ListenError
-from station.app.plan import Sockets, addresses, control_spec, open_sockets, worker_specs
+from station.app.plan import (
+    CONTROL,
+    Sockets,
+    control_spec,
+    needs_restart,
+    open_sockets,
+    worker_specs,
+)
 from station.runtime.leash import DRAIN, READY, STOP, STORAGE_ANSWERS, STORAGE_STALLED
 from station.runtime.lines import line, set_process
 from station.runtime.notify import Watchdog, notify
 
 # A balancer that checks every 500 ms and needs two failures has noticed by then.
 CHECK_PERIOD_S = 1.5
-DRAIN_S = 20.0
 STOP_S = 3.0  # control persists what it has and ends
 HURRY_S = 1.5  # after a second signal; with the last kills that is less than two seconds
-START_S = 10.0  # a new worker beats within it, on a busy machine too
+RESOLVE_S = 10.0  # at a reload; the supervisor stands still meanwhile
 TURN_S = 0.5
 POLL_S = 0.05
 
@@ -45,7 +52,9 @@ class Supervisor:
         self._config_path = config_path
         self._config = config
         self._children: dict[str, Child] = {}
-        self._leaving: list[Child] = []  # replaced or stopping; reaped, never restarted
+        self._replaced: dict[str, Child] = {}  # at work until their successors are ready
+        self._leaving: list[Child] = []  # told to stop; reaped, never started again
+        self._awaited: dict[str, ChildSpec] = {}  # of a reload: those not ready yet
         self._due: dict[str, tuple[float, ChildSpec]] = {}  # name → when to start again
         self._failures: dict[str, int] = {}
         self._selector = selectors.DefaultSelector()
@@ -53,6 +62,7 @@ class Supervisor:
         self._watchdog = Watchdog.from_environment()
         self._storage_stalled = False
         self._is_ready = False
+        self._reload_requested = False
         self._stop_requested = False
 
     def run(self) -> int:
@@ -109,8 +119,12 @@ class Supervisor:
             number = self._signals.pop(0)
             if number in END_SIGNALS:
                 self._stop_requested = True
-            elif number == signal.SIGHUP and not self._stop_requested:
-                self._reload()
+            elif number == signal.SIGHUP:
+                self._reload_requested = True
+        # One after the other: of several requests during a reload one is left.
+        if self._reload_requested and not self._awaited and not self._stop_requested:
+            self._reload_requested = False
+            self._reload()
 
     def _start(self, spec: ChildSpec) -> None:
         child = Child.start(spec, now=boot_now())
@@ -146,12 +160,10 @@ class Supervisor:
                 line("info", "station.ready")
             self._replace_workers()
         if old := self._replaced.pop(name, None):
-            self._retire(old, self._drain_s)
-        if name in self._awaited:
-            self._awaited.discard(name)
-            if not self._awaited:
-                notify("READY=1")
-                line("info", "station.reloaded")
+            self._retire(old, self._config["limits"]["drain_s"])
+        if self._awaited.pop(name, None) and not self._awaited:
+            notify("READY=1")
+            line("info", "station.reloaded")
 
     def _unlisten(self, child: Child) -> None:
         if child.leash.fileno() < 0:
@@ -209,34 +221,28 @@ class Supervisor:
             line("error", "reload.refused", cure="the old settings stay in force")
             return
         notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        if addresses(config) != addresses(self._config):
-            line("warning", "reload.not_all", cure="listening addresses change at the next start")
+        if keys := needs_restart(self._config, config):
+            line("warning", "reload.needs_restart", keys=" ".join(keys))
         self._config = config
-        specs = self._specs()
-        old = list(self._children.values())
-        self._children.clear()
-        self._leaving += old
-        self._due.clear()
-        # The descriptors of the new workers are those of the old: nobody is refused meanwhile. Control is one.
-        for child in old:
-            if child.spec.name == "control":
-                self._order_stop(child, STOP_S)
-                self._await_end([child], STOP_S)
-        for spec in specs:
+        self._awaited = {spec.name: spec for spec in self._specs()}
+        self._due = {CONTROL: (0.0, self._awaited[CONTROL])}
+        if control := self._children.pop(CONTROL, None):
+            self._retire(control, STOP_S)
+
+    def _replace_workers(self) -> None:
+        """The new control is ready: start the successors. Both use the same sockets, so nobody is refused."""
+        for name, spec in self._awaited.items():
+            if name == CONTROL:
+                continue
+            if old := self._children.pop(name, None):
+                self._replaced[name] = old
+            self._due.pop(name, None)
             self._start(spec)
-        self._await_first_beats(START_S)
-        for child in old:
-            if child.spec.name != "control":
-                self._order_stop(child, DRAIN_S)
-        notify("READY=1")
-        line("info", "station.reloaded")
 
-    def _order_stop(self, child: Child, patience_s: float) -> None:
+    def _retire(self, child: Child, patience_s: float) -> None:
         child.kill_at = boot_now() + patience_s + STOP_S
+        self._leaving.append(child)
         child.order(STOP)
-
-    def _await_first_beats(self, patience_s: float) -> None:
-        self._wait(patience_s, lambda: all(child.has_beaten for child in self._children.values()))
 
     def _await_end(self, children: list[Child], patience_s: float) -> None:
         """Until all have ended; those that have not by then, or HURRY_S after another signal, are killed."""
@@ -264,8 +270,8 @@ class Supervisor:
     def _stop_all(self) -> int:
         notify("STOPPING=1")
         line("info", "station.stopping")
-        control = self._children.pop("control", None)
-        workers = [*self._children.values(), *self._leaving]
+        control = self._children.pop(CONTROL, None)
+        workers = [*self._children.values(), *self._replaced.values(), *self._leaving]
         if control:
             control.order(DRAIN)
             self._wait(CHECK_PERIOD_S, lambda: False)
@@ -273,7 +279,8 @@ class Supervisor:
             child.order(STOP)
         is_hurried = any(number in END_SIGNALS for number in self._signals)
         if not is_hurried:
-            is_hurried = not self._wait(DRAIN_S, lambda: have_ended(workers))
+            drain_s = self._config["limits"]["drain_s"]
+            is_hurried = not self._wait(drain_s, lambda: have_ended(workers))
         # Workers tell control what they did until their end, so it goes last; in a hurry all go at once.
         self._await_end([*workers, *([control] if control and is_hurried else [])], 0.0)
         if control and not is_hurried:

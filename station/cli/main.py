@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from station import __version__
-from station.cli import membership, mirrors, records
+from station.cli import membership, mirrors, records, replace
 from station.cli.options import AsJson, ConfigFile
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(membership.ha_group, name="group")
 app.command("join")(membership.join)
+app.command("replace")(replace.replace)
 app.add_typer(records.source, name="source")
 app.add_typer(records.profile, name="profile")
 app.add_typer(records.instance, name="instance")
@@ -51,9 +52,14 @@ def run(config: ConfigFile) -> None:
     """Run the station in the foreground, until SIGTERM or Ctrl-C."""
     from station.cli.config_file import load, warnings
 
-    for warning in warnings(load(config)):
+    settings = load(config)
+    for warning in warnings(settings):
         typer.echo(f"station: note: {warning}", err=True)
-    environment = {**os.environ, "STATION_CONFIG": str(config.resolve())}
+    environment = {
+        **os.environ,
+        "STATION_CONFIG": str(config.resolve()),
+        "STATION_SETTINGS": settings.model_dump_json(),
+    }
     sys.stderr.flush()
     # A fresh interpreter in the same process: the supervisor lives for months and needs none of what checked the file.
     os.execve(sys.executable, [sys.executable, "-m", "station.app.supervisor"], environment)

@@ -4,12 +4,15 @@ The child beats from its event loop, so that a stuck loop is seen. A word from t
 of the supervisor is the end of the child, at once: whatever replaces the supervisor starts its own.
 """
 
-import asyncio
 import os
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from station.runtime.lines import line
+
+if TYPE_CHECKING:  # the supervisor has no event loop, and 4 MiB less for that
+    import asyncio
 
 LEASH_FD_VARIABLE = "STATION_LEASH_FD"
 BEAT_EVERY_S = 1.0
@@ -51,7 +54,7 @@ class Leash:
         fd = os.environ.pop(LEASH_FD_VARIABLE, "")
         return cls(socket.socket(fileno=int(fd)), on_stop, on_drain) if fd else None
 
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+    def attach(self, loop: "asyncio.AbstractEventLoop") -> None:
         """Begin to beat and to listen."""
         self._loop = loop
         loop.add_reader(self._sock, self._readable)

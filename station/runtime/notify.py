@@ -2,6 +2,7 @@
 
 import os
 import socket
+from dataclasses import dataclass
 
 
 def notify(state: str) -> None:
@@ -18,7 +19,24 @@ def notify(state: str) -> None:
         pass  # a manager that is gone is told nothing; the service goes on
 
 
-def watchdog_every_s() -> float | None:
-    """Half of the period the manager set (WATCHDOG_USEC), in seconds; None when it watches nothing."""
-    microseconds = os.environ.get("WATCHDOG_USEC", "")
-    return int(microseconds) / 2_000_000 if microseconds.isdecimal() else None
+@dataclass(slots=True)
+class Watchdog:
+    """Says WATCHDOG=1 twice in each period that the manager set, however often it is fed."""
+
+    period_s: float | None  # None: the manager watches nothing
+    _due: float = 0.0
+
+    @classmethod
+    def from_environment(cls) -> "Watchdog":
+        """WATCHDOG_USEC as set by the manager for this process."""
+        microseconds = os.environ.get("WATCHDOG_USEC", "")
+        is_ours = os.environ.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
+        if is_ours and microseconds.isdecimal():
+            return cls(int(microseconds) / 1_000_000)
+        return cls(None)
+
+    def feed(self, now: float) -> None:
+        """Called each turn, `now` in seconds of any steady clock."""
+        if self.period_s is not None and now >= self._due:
+            self._due = now + self.period_s / 2
+            notify("WATCHDOG=1")

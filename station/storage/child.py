@@ -150,7 +150,7 @@ def main() -> None:
     )  # Ctrl-C is for the supervisor, which ends us in order
     try:
         _Loop(Operations(settings), sys.stdin.fileno(), sys.stdout.fileno()).run()
-    except BrokenPipeError:
+    except (BrokenPipeError, ConnectionResetError):  # a socket pair says the one or the other
         line("debug", "storage.control_gone")
 
 

@@ -23,6 +23,7 @@ PAUSED_AFTER_S = 1.0
 # A worker that does not read is stuck; the supervisor will see it. Two large snapshots, then we let go.
 UNREAD_BYTES_MAX = 16 * 1024 * 1024
 RECEIVE_BYTES = 65536
+CLOSE_S = 1.0  # what the ends of a few local connections need, a hundred times over
 
 WantHandler = Callable[["Worker", dict[str, Any]], None]
 
@@ -48,6 +49,10 @@ class Worker:
             return
         self._writer.write(frame)
 
+    def let_go(self) -> None:
+        """Close its connection; what was queued is still sent."""
+        self._writer.close()
+
 
 class Feed:
     """The workers' source of truth. `on_pause` is awaited when control finds that it was away."""
@@ -65,6 +70,7 @@ class Feed:
         self._on_pause = on_pause
         self._on_gone = on_gone
         self._workers: set[Worker] = set()
+        self._attending: set[asyncio.Task[None]] = set()
         self._snapshot: Snapshot | None = None
         self._number = 0
         self._beaten_at = clock.boot()
@@ -80,6 +86,14 @@ class Feed:
         self._server = await asyncio.start_unix_server(self._attend, sock=listener)
         tasks.start(self._beat(), name="feed beats")
 
+    async def close(self) -> None:
+        """Let go of all workers; they come to the next control."""
+        self._server.close()
+        for worker in self._workers:
+            worker.let_go()
+        if self._attending:
+            await asyncio.wait(self._attending, timeout=CLOSE_S)
+
     def publish(self, snapshot: Snapshot) -> None:
         """Send `snapshot` to all if it differs from the last; it is numbered here."""
         if self._snapshot is not None and _same(self._snapshot, snapshot):
@@ -91,6 +105,9 @@ class Feed:
 
     async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         worker = Worker(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._attending.add(task)
         self._workers.add(worker)
         if self._snapshot is not None and not self._was_paused():
             worker.send(self._snapshot_message(self._snapshot))
@@ -99,9 +116,12 @@ class Feed:
             while data := await reader.read(RECEIVE_BYTES):
                 for message in frames.feed(data):
                     self._take(worker, message)
-        except (OSError, FrameError) as error:
+        except FrameError as error:
             line("warning", "feed.worker_lost", worker=worker.name, error=str(error))
+        except OSError as error:  # it ended; why is the supervisor's to say
+            line("debug", "feed.worker_gone", worker=worker.name, error=str(error))
         finally:
+            self._attending.discard(task)
             self._workers.discard(worker)
             self._on_gone(worker)
             writer.close()

@@ -17,6 +17,7 @@ from station.config.schema import Config
 from station.control.admin_mirrors import mirror_routes
 from station.control.admin_records import record_routes
 from station.control.changes import BadChange
+from station.control.copies import Copies
 from station.control.feed import Feed
 from station.control.fills import FillDesk
 from station.control.flips import Flips
@@ -24,6 +25,7 @@ from station.control.http_server import HttpServer
 from station.control.jobs import JobMaker
 from station.control.kept import Kept
 from station.control.peer_routes import relayed_routes
+from station.control.public_certificate import PublicCertificate
 from station.control.station import Station
 from station.control.storage_watch import StorageWatch
 from station.control.syncs import SyncDesk
@@ -74,13 +76,15 @@ class Control:
             group=identity.group,
         )
         self._kept = Kept(state)
-        storage = StorageWatch(child, self._storage_changed)
+        storage = StorageWatch(child, state, self._storage_changed)
         self._station = station = Station(
             config,
             self._clock,
             self._registry,
             storage,
-            self._kept,
+            kept=self._kept,
+            copies=Copies(state),
+            certificate=PublicCertificate(config),
             ca_pem=(state / "pki" / "ca.pem").read_text(),
         )
         self._assemble(station, storage)
@@ -101,6 +105,7 @@ class Control:
         self._schedule.close()
         for server in servers:
             await server.close()
+        await station.feed.close()
         await self._fills.close()
         await self._tasks.close()
         await self._registry.close()

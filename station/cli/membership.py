@@ -59,8 +59,8 @@ def create_group(
         fail(str(error), MISUSE)
     except OSError as error:
         fail(f"{settings.state_directory}: {error.strerror or error}")
-    _mark_if_empty(settings, identity.group, shared_storage)
-    _print_identity(identity.station, identity.group, as_json)
+    mark_if_empty(settings, identity.group, shared_storage)
+    print_identity(identity.station, identity.group, as_json)
 
 
 @ha_group.command("token")
@@ -93,8 +93,8 @@ def join(
         fail(str(error))
     except OSError as error:
         fail(f"{settings.state_directory}: {error.strerror or error}")
-    _mark_if_empty(settings, identity.group, shared_storage)
-    _print_identity(identity.station, identity.group, as_json)
+    mark_if_empty(settings, identity.group, shared_storage)
+    print_identity(identity.station, identity.group, as_json)
 
 
 @storage.command("init")
@@ -181,14 +181,14 @@ def _live(value: object) -> str:
     return "\n".join(f"{source} {short_revision(revision)}" for source, revision in value.items())
 
 
-def _print_identity(station: str, group_id: str, as_json: bool) -> None:
+def print_identity(station: str, group_id: str, as_json: bool) -> None:
     if as_json:
         print_json({"station": station, "group": group_id})
     else:
         typer.echo(f"station {station} is a member of group {group_id}; start it: station run")
 
 
-def _mark_if_empty(settings: "Config", group_id: str, shared_storage: bool) -> None:
+def mark_if_empty(settings: "Config", group_id: str, shared_storage: bool) -> None:
     """An empty storage path becomes the group's at once; one that holds anything is left to a person."""
     path = Path(settings.mirror.directory)
     try:

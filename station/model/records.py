@@ -122,7 +122,14 @@ class StationRecord(Record):
     storage_path: Line = ""
     proxy_enabled: bool = True
     proxy_hosts: tuple[Cidr, ...] = ()
-    proxy_forward: Line = ""
+    proxy_forward: Line = ""  # without credentials
+    proxy_destinations: tuple[Line, ...] = ()
+    balancers: tuple[Cidr, ...] = ()  # those that speak PROXY to it
+    is_auto_config_enabled: bool = False
+    sslcert: Line = ""  # paths on its host; empty: issued by the group's CA
+    sslkey: Line = ""
+    is_sslverify_enabled: bool = True
+    certificate_names: tuple[Line, ...] = ()  # what its https certificate is good for
     serial: Line = ""  # of its peer certificate; a forgotten station's is refused everywhere
 
 
@@ -168,6 +175,9 @@ class InstanceRecord(Record):
     profile: ProfileKey | None = None
     os_family: Line = "ORACLE_LINUX_9"
     arch: Arch = Arch.X86_64
+    facts: Annotated[dict[Line, Line], Field(max_length=20)] = {}  # what it said of itself
+    secret_digest: Line = ""  # SHA-256 of its own secret; empty: it never registered by itself
+    registered_at: float = 0.0  # wall time, seconds
 
 
 class ReferenceRecord(Record):

@@ -54,6 +54,12 @@ class Candidate:
                 proxy_enabled=config.proxy.enabled,
                 proxy_hosts=config.proxy.hosts,
                 proxy_forward=config.proxy.forward.rpartition("@")[2],  # no credentials in gossip
+                proxy_destinations=config.proxy.destinations,
+                balancers=config.balancers,
+                is_auto_config_enabled=config.is_auto_config_enabled,
+                sslcert=config.mirror.sslcert,
+                sslkey=config.mirror.sslkey,
+                is_sslverify_enabled=config.mirror.is_sslverify_enabled,
                 serial=serial,
             ),
         )

@@ -109,6 +109,8 @@ class JoinDesk:
             return self._refuse(client, 403, "token_expired", "the token has expired: make another")
         if token.used_by or digest in self._spent:
             return self._refuse(client, 403, "token_used", "the token was used: make another")
+        if asked := _text(body, "facts_of"):
+            return self._facts(asked, client)
         try:
             candidate = Candidate.parse(body)
         except ValueError as error:
@@ -117,10 +119,27 @@ class JoinDesk:
         if not abs(ahead) <= CLOCK_DIFFERENCE_S_MAX:  # what is not a number is not near either
             text = f"{candidate.station.name} may not join: its clock is {ahead:+.0f} s off this station's"
             return self._refuse(client, 409, "clock_differs", text)
-        return self._judge_candidate(candidate, token, now, client)
+        return self._judge_candidate(
+            candidate, token, now, client, replaces=_text(body, "replaces")
+        )
+
+    def _facts(self, name: str, client: str) -> Verdict:
+        """What a new host that shall replace station `name` has to know before it can be a candidate.
+
+        Whoever holds the token could join and read all of it; the token stays good.
+        """
+        group, known = self._registry.group(), self._registry.stations().get(name)
+        if group is None:
+            return self._refuse(client, 503, "not_ready", "this station has not read its group yet")
+        if known is None:
+            return self._refuse(client, 404, "station_unknown", self._unknown(name))
+        if name == self._station or self._registry.is_present(name):
+            return self._refuse(client, 409, "name_taken", self._present(known))
+        answer = {"group": group.model_dump(mode="json"), "station": known.model_dump(mode="json")}
+        return Verdict(200, answer)
 
     def _judge_candidate(
-        self, candidate: Candidate, token: TokenRecord, now: float, client: str
+        self, candidate: Candidate, token: TokenRecord, now: float, client: str, *, replaces: str
     ) -> Verdict:
         group, name = self._registry.group(), candidate.station.name
         if group is None:
@@ -129,7 +148,9 @@ class JoinDesk:
             text = f"{name} may not join: " + "; ".join(map(str, differences))
             wire = [difference.to_wire() for difference in differences]
             return self._refuse(client, 409, "group_differs", text, fields=wire)
-        if reason := self._name_is_taken(candidate.station):
+        if replaces and (replaces != name or name not in self._registry.stations()):
+            return self._refuse(client, 404, "station_unknown", self._unknown(replaces))
+        if reason := self._name_is_taken(candidate.station, is_replacement=bool(replaces)):
             return self._refuse(client, 409, "name_taken", reason)
         authority = self._authority()
         self._spent = {known: end for known, end in self._spent.items() if end > now}
@@ -148,8 +169,11 @@ class JoinDesk:
         changes = (Change.put(Kind.STATION, name, candidate.station), used.change())
         return Verdict(200, answer, changes)
 
-    def _name_is_taken(self, candidate: StationRecord) -> str:
-        """A station that lost its disk comes back under its name and address; anybody else takes another name."""
+    def _name_is_taken(self, candidate: StationRecord, *, is_replacement: bool) -> str:
+        """A station that lost its disk comes back under its name and address, a replacement under its name alone.
+
+        Anybody else takes another name: two stations that were both configured as A must not push each other out.
+        """
         name, known = candidate.name, self._registry.stations().get(candidate.name)
         if len(name) > COMMON_NAME_MAX:
             return f"a station's name has at most {COMMON_NAME_MAX} characters"
@@ -158,14 +182,26 @@ class JoinDesk:
         if known is None:
             return ""
         if self._registry.is_present(name):
-            return f"the name {name} is in use by the station at {known.address}, which is present"
+            return self._present(known)
+        if is_replacement:
+            return ""
         ours = (candidate.address, candidate.peer_port)
         if ours != (known.address, known.peer_port):
             return (
                 f"the name {name} belongs to the station at {known.address} port {known.peer_port}, not "
-                f"{candidate.address} port {candidate.peer_port}; `station forget {name}` frees it"
+                f"{candidate.address} port {candidate.peer_port}; a new host takes it over with "
+                f"`station replace {name}`, and `station station forget {name}` frees it"
             )
         return ""
+
+    def _unknown(self, name: str) -> str:
+        known = ", ".join(sorted(self._registry.stations())) or "none"
+        return f"no station {name!r} in this group; there is: {known}"
+
+    def _present(self, known: StationRecord) -> str:
+        return (
+            f"the name {known.name} is in use by the station at {known.address}, which is present"
+        )
 
     def _digest(self, body: object) -> str:
         secret = body.get("secret") if isinstance(body, dict) else None
@@ -190,6 +226,12 @@ class JoinDesk:
         if code != "too_many_failures":  # said ten times already
             line("warning", "join.refused", client=client, code=code, reason=message)
         return Verdict(status, {"error": {"code": code, "message": message, **more}})
+
+
+def _text(body: object, key: str) -> str:
+    """A text of the request; empty when there is none."""
+    value = body.get(key) if isinstance(body, dict) else None
+    return value if isinstance(value, str) else ""
 
 
 def _clock_of(body: object, now: float) -> float:

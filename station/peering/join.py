@@ -1,4 +1,4 @@
-"""`station join TOKEN HOST`: this station becomes a member of HOST's group.
+"""`station join TOKEN HOST` and `station replace NAME TOKEN HOST`: this station becomes a member of HOST's group.
 
 Who HOST is, is decided by the fingerprint in the token and nothing else: the root is fetched without trust, its
 fingerprint compared, and only then is it trusted for the conversation in which the secret is said. HOST may be any
@@ -56,14 +56,27 @@ class _Answer:
     stations: tuple[StationRecord, ...]
 
 
-def join_group(config: Config, token: str, host: str, clock: Clock | None = None) -> GroupIdentity:
+def join_group(
+    config: Config, token: str, host: str, clock: Clock | None = None, *, replaces: str = ""
+) -> GroupIdentity:
     """As `join`, for callers without an event loop."""
-    return asyncio.run(join(config, token, host, clock or system_clock()))
+    return asyncio.run(join(config, token, host, clock or system_clock(), replaces=replaces))
 
 
-async def join(config: Config, token: str, host: str, clock: Clock) -> GroupIdentity:
+def facts_of(name: str, token: str, host: str) -> tuple[GroupRecord, StationRecord]:
+    """What the group at `host` knows of its absent station `name`; the token stays good.
+
+    Raises TokenInvalid, JoinRefused (no such station, or it is present), JoinError.
+    """
+    return asyncio.run(_facts_of(name, JoinToken.parse(token), host))
+
+
+async def join(
+    config: Config, token: str, host: str, clock: Clock, *, replaces: str = ""
+) -> GroupIdentity:
     """Join the group of the station at `host` (name, address; with `:PORT` to override the token's port).
 
+    `replaces`: the absent station whose name, and nothing else, this one takes over from another host.
     Raises TokenInvalid, IdentityError (already in a group), JoinRefused, JoinError, OSError.
     """
     state = Path(config.state_directory)
@@ -73,7 +86,13 @@ async def join(config: Config, token: str, host: str, clock: Clock) -> GroupIden
     try:
         candidate = Candidate.of(config, new_serial(), own_address(config))
         root = await _root_of(base, parsed)
-        answer = await _ask(base, root, parsed, candidate, clock)
+        wire = await _ask(
+            base,
+            root,
+            parsed,
+            {"wall": clock.wall(), "replaces": replaces, **candidate.to_wire()},
+        )
+        answer = _accepted(wire, parsed)
         write_keys(config, answer.authority, candidate.station, clock.wall())
     except (ConversationFailed, KeysInvalid, ValueError) as error:
         raise JoinError(f"{host}: {error}") from error
@@ -119,9 +138,21 @@ async def _root_of(base: str, token: JoinToken) -> str:
     return root
 
 
-async def _ask(
-    base: str, root: str, token: JoinToken, candidate: Candidate, clock: Clock
-) -> _Answer:
+async def _facts_of(name: str, token: JoinToken, host: str) -> tuple[GroupRecord, StationRecord]:
+    base = base_url(host, token.port)
+    try:
+        root = await _root_of(base, token)
+        wire = await _ask(base, root, token, {"facts_of": name})
+        return (
+            GroupRecord.model_validate(wire.get("group")),
+            StationRecord.model_validate(wire.get("station")),
+        )
+    except (ConversationFailed, ValueError) as error:
+        raise JoinError(f"{host}: {error}") from error
+
+
+async def _ask(base: str, root: str, token: JoinToken, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to a request that shows the token's secret. Raises JoinError, ConversationFailed, ValueError."""
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname = False
     trusting.load_verify_locations(cadata=root)
@@ -130,17 +161,17 @@ async def _ask(
             client,
             "POST",
             base + JOIN_PATH,
-            json={
-                "secret": token.secret.hex(),
-                "wall": clock.wall(),
-                **candidate.to_wire(),
-            },
+            json={"secret": token.secret.hex(), **body},
             deadline_s=JOIN_DEADLINE_S,
             bytes_max=ANSWER_BYTES_MAX,
         )
     wire = reply.json()
     if reply.status != 200:
         raise _refusal(wire.get("error"), reply.status)
+    return dict(wire)
+
+
+def _accepted(wire: Mapping[str, Any], token: JoinToken) -> _Answer:
     stations = wire.get("stations")
     answer = _Answer(
         GroupRecord.model_validate(wire.get("group")),

@@ -236,6 +236,52 @@ async def test_station_that_lost_its_disk_comes_back_under_its_name(
     assert shelf.stations()["B"].serial == "1f"
 
 
+async def test_absent_station_is_replaced_from_another_address_when_that_is_asked_for(
+    desk: JoinDesk, shelf: Shelf
+) -> None:
+    shelf.records[Kind.STATION, "B"] = {"name": "B", "address": "10.0.0.9", "serial": "old"}
+    token = await desk.issue(FINGERPRINT, 17443, NOW)
+    status, answer = await desk.handle(body(token, candidate()), NOW)
+    assert (status, answer["error"]["code"]) == (409, "name_taken")
+    assert "station replace B" in answer["error"]["message"]
+    asked = {**body(token, candidate()), "replaces": "B"}
+    shelf.present.add("B")
+    assert (await desk.handle(asked, NOW))[0] == 409
+    shelf.present.clear()
+    assert (await desk.handle(asked, NOW))[0] == 200
+    assert (shelf.stations()["B"].address, shelf.stations()["B"].serial) == ("10.0.0.2", "1f")
+
+
+async def test_only_a_station_that_is_known_can_be_replaced_and_only_under_its_name(
+    desk: JoinDesk, shelf: Shelf
+) -> None:
+    token = await desk.issue(FINGERPRINT, 17443, NOW)
+    for replaced in ("B", "C"):
+        asked = {**body(token, candidate()), "replaces": replaced}
+        status, answer = await desk.handle(asked, NOW)
+        assert (status, answer["error"]["code"]) == (404, "station_unknown")
+        shelf.records[Kind.STATION, "C"] = {"name": "C", "address": "10.0.0.3"}
+    asked = {**body(token, candidate("A")), "replaces": "A"}
+    assert (await desk.handle(asked, NOW))[0] == 409
+
+
+async def test_facts_of_an_absent_station_are_told_to_the_holder_of_a_token(
+    desk: JoinDesk, shelf: Shelf
+) -> None:
+    shelf.records[Kind.STATION, "B"] = {"name": "B", "address": "10.0.0.9"}
+    token = await desk.issue(FINGERPRINT, 17443, NOW)
+    secret = token.secret.hex()
+    status, answer = await desk.handle({"secret": secret, "facts_of": "B"}, NOW)
+    assert status == 200
+    assert answer["station"]["address"] == "10.0.0.9"
+    assert answer["group"]["hostname"] == "lb.example.com"
+    assert (await desk.handle({"secret": secret, "facts_of": "A"}, NOW))[0] == 409
+    assert (await desk.handle({"secret": secret, "facts_of": "X"}, NOW))[0] == 404
+    assert (await desk.handle({"secret": "11" * 32, "facts_of": "B"}, NOW))[0] == 401
+    asked = {**body(token, candidate()), "replaces": "B"}
+    assert (await desk.handle(asked, NOW))[0] == 200
+
+
 async def test_station_without_a_group_record_accepts_nobody(desk: JoinDesk, shelf: Shelf) -> None:
     token = await desk.issue(FINGERPRINT, 17443, NOW)
     del shelf.records[Kind.GROUP, "group"]

@@ -87,7 +87,8 @@ def _worth_copying(
 ) -> Revision | None:
     """What the barrier waits for comes first, however much newer content a peer has by now."""
     shown = sorted((peer.live for peer in peers.values() if peer.live), reverse=True)
-    wanted = [own.candidate, *(publication.revision for publication in shown)]
+    waited_for = [own.candidate, *(peer.candidate for peer in peers.values())]
+    wanted = [*waited_for, *(publication.revision for publication in shown)]
     for revision in map(Revision, filter(None, wanted)):
         facts = stored.revisions.get(revision)
         is_here = facts is not None and facts.is_complete

@@ -52,6 +52,11 @@ def test_what_the_barrier_waits_for_is_copied_before_newer_content() -> None:
     assert choose(own=wants, peers={"B": peer}) == CopyFromPeers("base", R1)
 
 
+def test_candidate_of_a_peer_is_copied_before_our_own_barrier_has_heard_of_it() -> None:
+    peer = SourceReport(revisions={R2: 20}, complete=frozenset({R2}), candidate=str(R2))
+    assert choose(WHOLE, peers={"B": peer}) == CopyFromPeers("base", R2)
+
+
 def test_what_nobody_waits_for_is_not_copied() -> None:
     assert choose(WHOLE, peers=PEER_HAS_R2) is None
 

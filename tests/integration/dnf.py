@@ -36,6 +36,7 @@ class Dnf:
 
     def __init__(self, root: Path, **conf: object) -> None:
         self.root = root
+        self.prefix: tuple[str, ...] = ()  # put before the command, such as ("nice", "-n", "10")
         for name in ("repos.d", "vars", "plugins.d", "home", "files", "install"):
             (root / name).mkdir(parents=True, exist_ok=True)
         # It aborts without its list of locks when pluginconfpath is not the host's.
@@ -89,7 +90,7 @@ class Dnf:
         }
         started = time.monotonic()
         process = subprocess.Popen(
-            [*command, "--releasever=9", "-y", *words],
+            [*self.prefix, *command, "--releasever=9", "-y", *words],
             env=env,
             cwd=self.root / "home",
             stdin=subprocess.DEVNULL,

@@ -9,6 +9,7 @@ from station.control.station import Station
 from station.control.storage_view import StoredSource
 from station.control.sync_plan import CopyFromPeers, FetchManifest, Work
 from station.model.records import SourceRecord
+from station.model.states import StorageState
 
 
 class JobMaker:
@@ -34,10 +35,10 @@ class JobMaker:
         }
 
     def fill_job(self, key: Key) -> dict[str, Any] | None:
-        """One file of one revision; None for a source that nobody knows."""
+        """One file of one revision; None for a source that nobody knows, or while nothing may be written."""
         source, revision, path = key
         record = self._station.records().sources.get(source)
-        if record is None:
+        if record is None or self._station.storage.view.state is not StorageState.READY:
             return None
         return {**self._base(record), "kind": "fill", "revision": revision, "path": path}
 

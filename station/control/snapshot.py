@@ -1,10 +1,11 @@
 """What the workers are told, put together from the registry, the storage and the barrier. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from station.control.changes import Records
+from station.control.own_report import complete_here
 from station.control.storage_view import StorageView
 from station.model.identity import Revision
 from station.model.mirror_list import MirrorListEntry
@@ -32,6 +33,7 @@ class OwnFacts:
     proxy_destinations: tuple[str, ...]  # configured; empty: derived
     is_ready: bool
     reason: str
+    https: bool = True  # the public certificate covers this station's own address
 
 
 def build_snapshot(
@@ -39,10 +41,14 @@ def build_snapshot(
     records: Records,
     mirror_list: Mapping[str, MirrorListEntry],
     storage: StorageView,
+    manifests: Mapping[str, Collection[Revision]],
     shown: Mapping[str, Shown],
     peers: Mapping[str, tuple[bool, StationReport]],
 ) -> Snapshot:
-    """One picture. `peers`: name → (is present, last report), without this station."""
+    """One picture. `manifests`: those that workers can open, by source, on the storage or as copies on the local disk.
+
+    `peers`: name → (is present, last report), without this station.
+    """
     assert records.group is not None, "a station without a group does not start"
     known = sorted(set(mirror_list) | set(storage.sources) | set(shown))
     return Snapshot(
@@ -54,7 +60,10 @@ def build_snapshot(
         port_http=records.group.ports.http,
         port_https=records.group.ports.https,
         storage_id=storage.storage_id,
-        sources={s: _source(s, records, storage, shown.get(s, Shown())) for s in known},
+        sources={
+            s: _source(s, records, storage, manifests.get(s, ()), shown.get(s, Shown()))
+            for s in known
+        },
         listed=frozenset(mirror_list),
         frozen={
             name: {source: Revision(revision) for source, revision in profile.frozen.items()}
@@ -69,13 +78,17 @@ def build_snapshot(
     )
 
 
-def _source(source: str, records: Records, storage: StorageView, shown: Shown) -> SourceView:
-    stored = storage.sources.get(source)
-    here = set(stored.revisions) if stored else set()
+def _source(
+    source: str,
+    records: Records,
+    storage: StorageView,
+    manifests: Collection[Revision],
+    shown: Shown,
+) -> SourceView:
+    here = set(manifests)
     named = {p.revision for p in (shown.live, shown.next) if p}
     if publication := records.publications.get(source):
         named.add(Revision(publication.revision))
-    facts = stored.revisions.get(shown.live.revision) if stored and shown.live else None
     record = records.sources.get(source)
     return SourceView(
         live=shown.live,
@@ -84,7 +97,8 @@ def _source(source: str, records: Records, storage: StorageView, shown: Shown) -
         revisions=tuple(sorted(here)),
         announced=tuple(sorted(named - here)),
         key=record.gpgkey if record else "",
-        is_complete=bool(facts and facts.is_complete),
+        is_complete=shown.live is not None
+        and shown.live.revision in complete_here(source, storage),
     )
 
 
@@ -95,7 +109,8 @@ def _members(
     for name, record in sorted(records.stations.items(), key=lambda item: item[0] != own.station):
         is_present, report = peers.get(name, (False, StationReport()))
         is_ready = own.is_ready if name == own.station else is_present and report.is_ready
-        views.append(MemberView(name, record.address, is_ready))
+        https = own.https if name == own.station else report.https
+        views.append(MemberView(name, record.address, is_ready, https))
     return tuple(views)
 
 

@@ -6,6 +6,7 @@ supervisor is told, and everything that does not need the storage goes on.
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from station.control.storage_view import StorageView, stored_source
@@ -13,6 +14,7 @@ from station.model.publication import Publication
 from station.model.states import StorageState
 from station.runtime.lines import line
 from station.storage.client import StorageChild, StorageError, StorageStalled
+from station.storage.remembered import remember_storage, remembered_storage
 
 PROBE_EVERY_S = 1.0
 PROBE_DEADLINE_S = 3.0  # a slow NFS server answers within; a hung one never does
@@ -23,17 +25,23 @@ WRITE_DEADLINE_S = 30.0
 
 
 class StorageWatch:
-    """Keeps a StorageView current. `on_change` is called after each change of it."""
+    """Keeps a StorageView current. `on_change` is called after each change of it.
 
-    def __init__(self, child: StorageChild, on_change: Callable[[], None]) -> None:
+    The first storage ever seen is this station's, until `station storage init` says otherwise; `state` remembers it.
+    """
+
+    def __init__(self, child: StorageChild, state: Path, on_change: Callable[[], None]) -> None:
         self.view = StorageView()
         self._child = child
+        self._state = state
+        self._expected = ""
         self._on_change = on_change
         self._inventory_wanted = asyncio.Event()
         self._write = asyncio.Lock()
 
     async def watch(self) -> None:
         """Probe and list for ever."""
+        self._expect_remembered()
         since_inventory = INVENTORY_EVERY_S
         while True:
             await self._probe()
@@ -98,6 +106,10 @@ class StorageWatch:
             self._become(StorageState.MISSING, f"{error.code}: {error.detail}")
             return
         state = StorageState(answer["state"])
+        if state is StorageState.FOREIGN:
+            self._expect_remembered()  # `storage init` may have adopted it meanwhile
+        elif state is StorageState.READY and not self._expected:
+            self._adopt(answer["storage_id"])
         if state is not self.view.state:
             self._become(state, answer["detail"])
         figures = (answer["storage_id"], answer["capacity"], answer["free"])
@@ -105,6 +117,25 @@ class StorageWatch:
             self._set(
                 storage_id=figures[0], capacity=figures[1], free=figures[2], detail=answer["detail"]
             )
+
+    def _expect_remembered(self) -> None:
+        try:
+            known = remembered_storage(self._state)
+        except (OSError, ValueError) as error:
+            line("error", "storage.id_unreadable", error=error)
+            return
+        if known != self._expected:
+            self._expected = known
+            self._child.expect(storage_id=known)
+
+    def _adopt(self, storage_id: str) -> None:
+        try:
+            remember_storage(self._state, storage_id)
+        except OSError as error:
+            line("error", "storage.id_not_kept", error=error)
+            return
+        line("info", "storage.remembered", storage_id=storage_id)
+        self._expect_remembered()
 
     def _become(self, state: StorageState, detail: str) -> None:
         if state is self.view.state and detail == self.view.detail:

@@ -4,7 +4,7 @@ The station on duty asks the upstream; the others copy from it by hash what it h
 byte is named by its hash.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from station.control.storage_view import StoredSource
@@ -59,16 +59,20 @@ def choose_work(
     peers: Mapping[str, SourceReport],
     attempts: Attempts,
     *,
+    sharing: Container[str] = (),
     is_on_duty: bool,
     wall: float,
 ) -> Work | None:
-    """What to do for `source` now, or None. `peers`: reports of present peers with a storage of their own."""
+    """What to do for `source` now, or None. `peers`: reports of present peers; from those in `sharing`, who are on our
+    own storage, there is nothing to copy.
+    """
     pause = min(COPY_RETRY_AFTER_S * 2 ** min(attempts.failures, 10), COPY_RETRY_AFTER_MAX_S)
     if not attempts.failures or wall >= attempts.failed_at + pause:
-        copy = _worth_copying(stored, own, peers)
+        others = {name: report for name, report in peers.items() if name not in sharing}
+        copy = _worth_copying(stored, own, others)
         if copy is not None:
             return CopyFromPeers(source, copy)
-        shown = _shown_without_manifest(stored, peers)
+        shown = _shown_without_manifest(stored, others)
         if shown is not None:
             return FetchManifest(source, shown)
     why = _reason_to_ask(stored, own, peers, attempts) if is_on_duty else ""

@@ -1,6 +1,6 @@
 """The sync desk: starts, follows and remembers the sync children. One run per source, a few at a time."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -96,6 +96,7 @@ class SyncDesk:
         peers: Callable[[str], Mapping[str, SourceReport]],
         is_on_duty: Callable[[str], bool],
         *,
+        sharing: Container[str],
         may_write: bool,
     ) -> None:
         """Queue what is to be done now and start as much of it as may run."""
@@ -115,6 +116,7 @@ class SyncDesk:
                 desk.report,
                 peers(source),
                 desk.attempts,
+                sharing=sharing,
                 is_on_duty=is_on_duty(source),
                 wall=self._clock.wall(),
             )

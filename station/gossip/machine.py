@@ -87,6 +87,11 @@ class Gossip:
         return self._replica.origin.epoch
 
     @property
+    def is_new_epoch(self) -> bool:
+        """Whether this run began, or went on, without the memory of the one before."""
+        return self._is_new_epoch
+
+    @property
     def last_write(self) -> Mark:
         """The mark of this station's last write, for `held_by`."""
         return Mark(self._replica.origin, self._replica.written)
@@ -101,6 +106,15 @@ class Gossip:
         """A record; None when there is none, it is deleted, or it does not validate."""
         slot = self._replica.state.slot(kind, key)
         return slot.readable if slot else None
+
+    def is_known(self, kind: str, key: str) -> bool:
+        """Whether there is such a record, or the mark of its deletion: a registry that was wiped has neither."""
+        return self._replica.state.slot(kind, key) is not None
+
+    def is_deleted(self, kind: str, key: str) -> bool:
+        """Whether a record is known to have been deleted; for as long as its tombstone is remembered."""
+        slot = self._replica.state.slot(kind, key)
+        return slot is not None and slot.winner.value is None
 
     def items(self, kind: str) -> dict[str, Value]:
         """All valid records of a kind, by key."""

@@ -39,13 +39,16 @@ class StationReport:
     storage_state: str = ""
     capacity: int = 0
     free: int = 0
-    seen: str = ""  # nonce it wrote into its storage, to recognise shared storage
+    seen: str = ""  # the word it wrote into its storage last, to recognise shared storage
+    sees: tuple[str, ...] = ()  # stations whose newest words it found on its storage
+    https: bool = True  # its public certificate covers its own address
     version: str = ""
     sources: dict[str, SourceReport] = field(default_factory=dict)
 
     def to_wire(self) -> dict[str, Any]:
         """As JSON values."""
         wire = asdict(self)
+        wire["sees"] = list(self.sees)
         for source in wire["sources"].values():
             source["complete"] = sorted(source["complete"])
         return wire
@@ -57,6 +60,7 @@ class StationReport:
         Raises ValueError, TypeError or KeyError on nonsense.
         """
         known = {name: wire[name] for name in cls.__dataclass_fields__ if name in wire}
+        known["sees"] = tuple(str(name) for name in wire.get("sees", ()))
         known["sources"] = {key: _source(value) for key, value in wire.get("sources", {}).items()}
         return cls(**known)
 

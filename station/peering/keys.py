@@ -105,10 +105,13 @@ class Leaf:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The host names and addresses it is good for."""
-        extension = certificate(self.chain).extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        )
+        """The host names and addresses it is good for; none where only a common name says it (RFC 6125)."""
+        try:
+            extension = certificate(self.chain).extensions.get_extension_for_class(
+                x509.SubjectAlternativeName
+            )
+        except x509.ExtensionNotFound:
+            return ()
         return tuple(str(name.value) for name in extension.value)
 
     def is_due(self, now: float) -> bool:

@@ -21,6 +21,7 @@ from station.control.storage_watch import StorageWatch
 from station.control.syncs import SyncDesk
 from station.gossip.replica import WriteRefused
 from station.model.identity import Revision, SourceId
+from station.model.last_seen import Sightings
 from station.model.mirror_list import MirrorListEntry
 from station.model.now import Now
 from station.model.report import SourceReport
@@ -57,6 +58,7 @@ class Station(Picture):
             config, clock, registry, storage, kept=kept, copies=copies, certificate=certificate
         )
         self.ca_pem = ca_pem
+        self.sightings = Sightings()
         self.skew: tuple[SkewRow, ...] = ()
         self._skew_meter = SkewMeter()
         self._turn_asked: asyncio.TimerHandle | None = None
@@ -101,7 +103,8 @@ class Station(Picture):
         self._step_barrier(peers, now)
         if self.has_exchanged:
             self.publish_snapshot(mirror_list, peers)
-        self.registry.set_status(self.report().to_wire())
+        seen = self.sightings.to_wire(self._clock.wall())
+        self.registry.set_status({**self.report().to_wire(), **seen})
 
     def publish_snapshot(self, mirror_list: Mapping[str, MirrorListEntry], peers: Peers) -> None:
         """Tell the workers."""

@@ -17,7 +17,8 @@ class RepoOptions:
     """How an instance reaches the group.
 
     `profile` is whose freezes apply (empty: none). `ca_path` is the CA on the instance, for https. `metadata_expire_s`
-    in seconds. `sslverify` as the group's `is_sslverify_enabled`.
+    in seconds. `sslverify` as the group's `is_sslverify_enabled`. `key_directory` is where the OpenPGP keys lie on the
+    instance, one file per source (empty: dnf asks the group). `by_proxy`: the instance reaches only the proxy port.
     """
 
     profile: str = ""
@@ -25,6 +26,8 @@ class RepoOptions:
     ca_path: str = CA_PATH
     sslverify: bool = True
     metadata_expire_s: int = METADATA_EXPIRE_S
+    key_directory: str = ""
+    by_proxy: bool = False
 
 
 def render_repo_file(
@@ -42,6 +45,12 @@ def base_url(group: GroupRecord, *, https: bool) -> str:
     return f"https://{host}:{group.ports.https}" if https else f"http://{host}:{group.ports.http}"
 
 
+def proxy_url(group: GroupRecord) -> str:
+    """`http://HOSTNAME:PORT` of the proxy."""
+    host = f"[{group.hostname}]" if ":" in group.hostname else group.hostname
+    return f"http://{host}:{group.ports.proxy}"
+
+
 def _section(group: GroupRecord, source: SourceRecord, options: RepoOptions) -> str:
     base = base_url(group, https=options.https)
     view = f"{source.id}/{options.profile}" if options.profile else source.id
@@ -55,7 +64,10 @@ def _section(group: GroupRecord, source: SourceRecord, options: RepoOptions) -> 
         f"repo_gpgcheck={int(source.is_repo_gpg_check_enabled)}",
     ]
     if source.gpgkey:
-        lines.append(f"gpgkey={base}/keys/{source.id}")
+        where = f"file://{options.key_directory}" if options.key_directory else f"{base}/keys"
+        lines.append(f"gpgkey={where}/{source.id}")
+    if options.by_proxy:
+        lines.append(f"proxy={proxy_url(group)}")
     if options.https:
         lines.append(f"sslverify={int(options.sslverify)}")
         lines.append(f"sslcacert={options.ca_path}")

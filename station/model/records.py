@@ -129,7 +129,6 @@ class StationRecord(Record):
     sslcert: Line = ""  # paths on its host; empty: issued by the group's CA
     sslkey: Line = ""
     is_sslverify_enabled: bool = True
-    certificate_names: tuple[Line, ...] = ()  # what its https certificate is good for
     serial: Line = ""  # of its peer certificate; a forgotten station's is refused everywhere
 
 

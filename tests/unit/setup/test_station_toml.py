@@ -11,7 +11,7 @@ GROUP = GroupRecord(
     id="g", compartment="dc 1", hostname="lb.example.com", ports=Ports(proxy=1, http=2, https=3)
 )
 LINES = st.text(
-    st.characters(min_codepoint=32, exclude_characters="\x7f", exclude_categories=("Cs",)),
+    st.characters(min_codepoint=32, exclude_characters="\x7f", exclude_categories=["Cs"]),
     max_size=50,
 )
 

@@ -30,14 +30,15 @@ check_port = 0                    # ask for health here instead of on the front 
 
 import ipaddress
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 FRONT_ENDS = ("proxy", "http", "https")
-POLICIES = ("round_robin", "least_connections", "source_hash")
-CHECKS = ("http", "https", "tcp")
+
+T = TypeVar("T")
+Check = Callable[[Any], Any]  # gives the value to keep, or raises ValueError: what was expected
 
 
 class ConfigError(ValueError):
@@ -48,14 +49,77 @@ class ConfigError(ValueError):
         self.problems = problems
 
 
+def _number(low: float, high: float) -> Check:
+    """A number from `low` to `high`; a whole one where `low` is."""
+
+    def check(value: Any) -> Any:
+        is_number = type(value) is int or (type(value) is float and type(low) is float)
+        if not is_number or not low <= value <= high:
+            raise ValueError(f"{low:g} to {high:g}")
+        return value
+
+    return check
+
+
+def _one_of(*choices: str) -> Check:
+    def check(value: Any) -> Any:
+        if value not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return value
+
+    return check
+
+
+def _of(kind: type) -> Check:
+    def check(value: Any) -> Any:
+        if type(value) is not kind:
+            raise ValueError(f"a {kind.__name__}")
+        return value
+
+    return check
+
+
+def _address(value: Any) -> str:
+    try:
+        return str(ipaddress.ip_address(_of(str)(value)))
+    except ValueError:
+        raise ValueError("an IP address") from None
+
+
+def _endpoint(value: Any) -> tuple[str, int]:
+    host, _, port = str(value).rpartition(":")
+    try:
+        if port.isascii() and port.isdigit() and int(port) <= 65535:
+            return _address(host.removeprefix("[").removesuffix("]")), int(port)
+    except ValueError:
+        pass  # the same words for both halves
+    raise ValueError("ADDRESS:PORT")
+
+
+def _status(value: Any) -> tuple[str, int] | None:
+    if value == "":
+        return None
+    host, port = _endpoint(value)
+    if not ipaddress.ip_address(host).is_loopback:
+        raise ValueError("a loopback address, for the page asks for no credential")
+    return host, port
+
+
+def _setting(default: Any, check: Check) -> Any:
+    return field(default=default, metadata={"check": check})
+
+
+_PORT = _number(1, 65535)
+
+
 @dataclass(frozen=True, slots=True)
 class HealthConfig:
     """How backends are asked. Seconds and counts."""
 
-    interval_s: float = 0.5
-    timeout_s: float = 0.7
-    rise: int = 2
-    fall: int = 2
+    interval_s: float = _setting(0.5, _number(0.05, 60.0))
+    timeout_s: float = _setting(0.7, _number(0.05, 60.0))
+    rise: int = _setting(2, _number(1, 100))
+    fall: int = _setting(2, _number(1, 100))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +127,23 @@ class FrontEndConfig:
     """One listening port."""
 
     name: str
-    listen: tuple[str, int]
-    policy: str = "round_robin"
-    send_proxy: bool = False
-    check: str = "http"
-    check_ca: str = ""
+    listen: tuple[str, int] = _setting(("", 0), _endpoint)
+    policy: str = _setting(
+        "round_robin", _one_of("round_robin", "least_connections", "source_hash")
+    )
+    send_proxy: bool = _setting(False, _of(bool))
+    check: str = _setting("http", _one_of("http", "https", "tcp"))
+    check_ca: str = _setting("", _of(str))
 
 
 @dataclass(frozen=True, slots=True)
 class BackendConfig:
     """One station: its address, its port for each front end, the port asked for health (0: that port)."""
 
-    name: str
-    address: str
     ports: Mapping[str, int]
-    check_port: int = 0
+    name: str = _setting("", _of(str))
+    address: str = _setting("", _address)
+    check_port: int = _setting(0, _number(0, 65535))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,115 +153,73 @@ class Config:
     front_ends: tuple[FrontEndConfig, ...]
     backends: tuple[BackendConfig, ...]
     health: HealthConfig = field(default_factory=HealthConfig)
-    status: tuple[str, int] | None = None
-    drain_file: str = ""
-    max_connections: int = 10_000
-    connect_timeout_s: float = 3.0
-    idle_s: float = 300.0
-    life_s: float = 86_400.0
-    drain_s: float = 20.0
+    status: tuple[str, int] | None = _setting(None, _status)
+    drain_file: str = _setting("", _of(str))
+    max_connections: int = _setting(10_000, _number(1, 1_000_000))
+    connect_timeout_s: float = _setting(3.0, _number(0.05, 60.0))
+    idle_s: float = _setting(300.0, _number(1.0, 86_400.0))
+    life_s: float = _setting(86_400.0, _number(1.0, 30 * 86_400.0))
+    drain_s: float = _setting(20.0, _number(0.0, 86_400.0))
 
 
-class _Table:
-    """One table of the file: takes keys, remembers problems, complains of what nobody took."""
+class _Problems(list[str]):
+    """Every problem so far, each with its key."""
 
-    def __init__(self, data: object, at: str, problems: list[str]) -> None:
-        self._at, self._problems = at, problems
-        self._data: dict[str, Any] = dict(data) if isinstance(data, dict) else {}
-        if not isinstance(data, dict):
-            self.complain("", "expected a table")
+    def table(self, value: Any, at: str) -> dict[str, Any]:
+        if isinstance(value, dict):
+            return dict(value)
+        self.append(f"{at}: expected a table")
+        return {}
 
-    def complain(self, key: str, text: str) -> None:
-        self._problems.append(f"{'.'.join(filter(None, (self._at, key)))}: {text}")
-
-    def take(self, key: str, default: Any) -> Any:
-        """The value, or `default` when it is missing or not of the default's type."""
-        value = self._data.pop(key, default)
-        wanted = type(default)
-        if wanted is float and type(value) is int:
-            value = float(value)
-        if type(value) is not wanted:
-            self.complain(key, f"expected {wanted.__name__}, got {value!r}")
-            return default
-        return value
-
-    def table(self, key: str) -> "_Table":
-        at = ".".join(filter(None, (self._at, key)))
-        return _Table(self.take(key, {}), at, self._problems)
-
-    def among(self, keys: tuple[str, ...]) -> list[str]:
-        return [key for key in keys if key in self._data]
-
-    def number(self, key: str, default: Any, low: float, high: float) -> Any:
-        value = self.take(key, default)
-        if not low <= value <= high:
-            self.complain(key, f"expected {low:g} to {high:g}, got {value!r}")
-            return default
-        return value
-
-    def choice(self, key: str, default: str, choices: tuple[str, ...]) -> str:
-        value = str(self.take(key, default))
-        if value not in choices:
-            self.complain(key, f"expected one of {', '.join(choices)}, got {value!r}")
-        return value
-
-    def endpoint(self, key: str) -> tuple[str, int] | None:
-        text = str(self.take(key, ""))
-        if not text:
-            return None
-        host, _, port = text.rpartition(":")
+    def checked(self, value: Any, check: Check, at: str, default: Any) -> Any:
         try:
-            address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-        except ValueError:
-            address = None
-        if address is None or not (port.isascii() and port.isdigit() and int(port) <= 65535):
-            self.complain(key, f"expected ADDRESS:PORT, got {text!r}")
-            return None
-        return str(address), int(port)
+            return check(value)
+        except ValueError as error:
+            self.append(f"{at}: expected {error}, got {value!r}")
+            return default
 
-    def end(self) -> None:
-        for key in self._data:
-            self.complain(key, "unknown key")
+    def unknown(self, keys: Iterable[str], at: str) -> None:
+        self.extend(f"{at}{key}: unknown key" for key in keys)
+
+    def read(self, kind: type[T], data: dict[str, Any], at: str, **known: Any) -> T:
+        """A dataclass from a table: what its settings' checks let through, the default for the rest."""
+        for each in fields(kind):  # type: ignore[arg-type] # a dataclass
+            if each.name in data and "check" in each.metadata:
+                value, check = data.pop(each.name), each.metadata["check"]
+                known[each.name] = self.checked(value, check, at + each.name, each.default)
+        self.unknown(data, at)
+        return kind(**known)
 
 
 def parse_config(text: str) -> Config:
     """The configuration in `text`. Raises ConfigError with every problem."""
-    problems: list[str] = []
     try:
-        data = tomllib.loads(text)
+        top = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"not TOML: {error}"]) from error
-    top = _Table(data, "", problems)
-    health = _health(top.table("health"))
-    fronts = top.table("frontend")
-    front_ends = tuple(_front_end(name, fronts.table(name)) for name in fronts.among(FRONT_ENDS))
-    fronts.end()
-    listens = {front_end.name: front_end.listen[1] for front_end in front_ends}
-    backends = tuple(
-        _backend(_Table(table, f"backend[{i}]", problems), listens)
-        for i, table in enumerate(top.take("backend", []))
+    problems = _Problems()
+    health = problems.table(top.pop("health", {}), "health")
+    fronts = problems.table(top.pop("frontend", {}), "frontend")
+    front_ends = tuple(
+        _front_end(name, fronts.pop(name), problems) for name in FRONT_ENDS if name in fronts
     )
+    problems.unknown(fronts, "frontend.")
     if not front_ends:
-        top.complain("frontend", f"none of {', '.join(FRONT_ENDS)} is there")
-    names = [backend.name for backend in backends]
-    if not names or len(set(names)) < len(names):
-        top.complain("backend", "expected at least one, each with a name of its own")
-    status = top.endpoint("status")
-    if status and not ipaddress.ip_address(status[0]).is_loopback:
-        top.complain("status", "expected a loopback address: the page asks for no credential")
-    config = Config(
-        front_ends,
-        backends,
-        health,
-        status,
-        top.take("drain_file", ""),
-        top.number("max_connections", 10_000, 1, 1_000_000),
-        top.number("connect_timeout_s", 3.0, 0.05, 60),
-        top.number("idle_s", 300.0, 1, 86_400),
-        top.number("life_s", 86_400.0, 1, 30 * 86_400),
-        top.number("drain_s", 20.0, 0, 86_400),
+        problems.append(f"frontend: none of {', '.join(FRONT_ENDS)} is there")
+    stations = problems.checked(top.pop("backend", []), _of(list), "backend", [])
+    listens = {front_end.name: front_end.listen[1] for front_end in front_ends}
+    backends = tuple(_backend(table, i, listens, problems) for i, table in enumerate(stations))
+    names = {backend.name for backend in backends}
+    if not names or len(names) < len(backends):
+        problems.append("backend: expected at least one, each with a name of its own")
+    config = problems.read(
+        Config,
+        top,
+        "",
+        front_ends=front_ends,
+        backends=backends,
+        health=problems.read(HealthConfig, health, "health."),
     )
-    top.end()
     if problems:
         raise ConfigError(problems)
     return config
@@ -210,46 +234,22 @@ def load_config(path: Path) -> Config:
     return parse_config(text)
 
 
-def _health(table: _Table) -> HealthConfig:
-    health = HealthConfig(
-        table.number("interval_s", 0.5, 0.05, 60),
-        table.number("timeout_s", 0.7, 0.05, 60),
-        table.number("rise", 2, 1, 100),
-        table.number("fall", 2, 1, 100),
-    )
-    table.end()
-    return health
+def _front_end(name: str, value: Any, problems: _Problems) -> FrontEndConfig:
+    table = problems.table(value, f"frontend.{name}")
+    needed = {"listen": "", "check": "https" if name == "https" else "http"}
+    return problems.read(FrontEndConfig, needed | table, f"frontend.{name}.", name=name)
 
 
-def _front_end(name: str, table: _Table) -> FrontEndConfig:
-    listen = table.endpoint("listen")
-    if listen is None:
-        table.complain("listen", "missing: ADDRESS:PORT")
-    front_end = FrontEndConfig(
-        name,
-        listen or ("", 0),
-        table.choice("policy", "round_robin", POLICIES),
-        table.take("send_proxy", False),
-        table.choice("check", "https" if name == "https" else "http", CHECKS),
-        table.take("check_ca", ""),
-    )
-    table.end()
-    return front_end
-
-
-def _backend(table: _Table, listens: dict[str, int]) -> BackendConfig:
-    address = table.take("address", "")
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        table.complain("address", f"expected an IP address, got {address!r}")
-    ports = table.table("ports")
-    backend = BackendConfig(
-        table.take("name", "") or address,
-        address,
-        {name: ports.number(name, port, 1, 65535) for name, port in listens.items()},
-        table.number("check_port", 0, 0, 65535),
-    )
-    ports.end()
-    table.end()
-    return backend
+def _backend(
+    value: Any, index: int, listens: Mapping[str, int], problems: _Problems
+) -> BackendConfig:
+    at = f"backend[{index}]"
+    table = problems.table(value, at)
+    asked = problems.table(table.pop("ports", {}), f"{at}.ports")
+    ports = {
+        name: problems.checked(asked.pop(name, port), _PORT, f"{at}.ports.{name}", port)
+        for name, port in listens.items()
+    }
+    problems.unknown(asked, f"{at}.ports.")
+    needed = {"address": "", "name": table.get("address", "")}
+    return problems.read(BackendConfig, needed | table, f"{at}.", ports=ports)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lbproxy.balancer import Verdict
-from lbproxy.proxy_header import encode_v2
+from lbproxy.proxy_header import LOCAL
 
 _ANSWER_BYTES_MAX = 4096
 _PAUSE_AFTER_FAILURE_S = 0.1  # a refused connection fails at once: no spinning
@@ -68,7 +68,7 @@ async def _ask(check: Check) -> tuple[Verdict, str]:
             sock.close()
             return Verdict.READY, "accepts"
         if check.send_proxy:
-            await loop.sock_sendall(sock, encode_v2(None, None, local=True))
+            await loop.sock_sendall(sock, LOCAL)
         name = "" if check.tls else None
         reader, writer = await asyncio.open_connection(
             sock=sock, ssl=check.tls, server_hostname=name, limit=_ANSWER_BYTES_MAX

@@ -16,16 +16,6 @@ from typing import Final
 
 from lbproxy.poller import BROKEN, IN, OUT, Poller
 
-__all__ = [
-    "BROKEN",
-    "IN",
-    "OUT",
-    "Pipes",
-    "Poller",
-    "Relay",
-    "Tunnel",
-]  # the station sees this module only
-
 IDLE_S: Final = 300.0
 LIFE_S: Final = 24 * 3600.0
 _SWEEP_S: Final = 1.0

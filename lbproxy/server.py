@@ -10,7 +10,7 @@ from typing import Protocol
 from lbproxy.balancer import Balancer, Change, Verdict
 from lbproxy.config import BackendConfig, Config, FrontEndConfig
 from lbproxy.poller import IN, OUT, Poller
-from lbproxy.proxy_header import encode_v2
+from lbproxy.proxy_header import proxy_header
 from lbproxy.relay import Relay, Tunnel
 
 _log = logging.getLogger("lbproxy")
@@ -136,7 +136,7 @@ class Attempt:
         front_end, backend = self._front_end, self._backend
         head = b""
         if front_end.config.send_proxy:
-            head = encode_v2(self._source, self._client.getsockname()[:2])
+            head = proxy_header(self._source, self._client.getsockname()[:2])
         tunnel = front_end.relay.start(
             self._client, self._server, to_b=head, on_close=backend.ended
         )

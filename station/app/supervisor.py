@@ -121,8 +121,10 @@ class Supervisor:
                 self._stop_requested = True
             elif number == signal.SIGHUP:
                 self._reload_requested = True
-        # One after the other: of several requests during a reload one is left.
-        if self._reload_requested and not self._awaited and not self._stop_requested:
+        # One after the other: of several requests during a reload one is left. It is the cure of one that failed.
+        is_failing = any(name in self._failures for name in self._awaited)
+        is_free = is_failing or not self._awaited
+        if self._reload_requested and is_free and not self._stop_requested:
             self._reload_requested = False
             self._reload()
 
@@ -235,7 +237,11 @@ class Supervisor:
             if name == CONTROL:
                 continue
             if old := self._children.pop(name, None):
-                self._replaced[name] = old
+                if name in self._replaced:
+                    self._retire(old, 0.0)  # of a reload that failed: never ready
+                else:
+                    self._replaced[name] = old
+            self._failures.pop(name, None)
             self._due.pop(name, None)
             self._start(spec)
 

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
-from lbproxy.proxy_header import Header, parse
+from station.http.proxy_header import Header, parse
 from station.runtime.lines import line
 
 HEADER_DEADLINE_S = 5.0  # our own worker sends it with the first packet

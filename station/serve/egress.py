@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from lbproxy.relay import OUT, Poller
+from lbproxy.poller import OUT, Poller
 from station.forward.target import Target
 
 RESOLVE_S: Final = 5.0

@@ -11,8 +11,8 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from lbproxy.proxy_header import TLV_LISTENER, TLV_SSL, Address, encode_v2, ssl_common_name
-from lbproxy.relay import IN, OUT, Poller
+from lbproxy.poller import IN, OUT, Poller
+from station.http.proxy_header import TLV_LISTENER, TLV_SSL, Address, encode_v2, ssl_common_name
 
 if TYPE_CHECKING:
     from station.serve.peers_worker import PeersWorker

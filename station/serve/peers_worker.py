@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lbproxy.relay import IN, Poller
+from lbproxy.poller import IN, Poller
 from station.runtime.leash import READY, Leash
 from station.runtime.lines import line, set_process
 from station.serve.guard import Guard

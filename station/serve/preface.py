@@ -7,7 +7,7 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 
-from lbproxy.proxy_header import HEADER_BYTES_MAX, Header, parse
+from station.http.proxy_header import HEADER_BYTES_MAX, Header, parse
 
 _SHORTEST = 8  # bytes that tell version 1 from version 2, and that every header has
 _V1_BYTES_MAX = 107

@@ -6,12 +6,13 @@ Callbacks, no task per connection. After a refusal the connection is closed; not
 import socket
 from typing import TYPE_CHECKING
 
-from lbproxy.proxy_header import TLV_LISTENER, Address, encode_v2, parse
-from lbproxy.relay import IN, Tunnel
+from lbproxy.poller import IN
+from lbproxy.relay import Tunnel
 from station.forward.headers import passes_through
 from station.forward.policy import Allowed, Refused, ToFiles
 from station.forward.request import HEAD_BYTES_MAX, BadRequest, ProxyRequest, parse_request
 from station.forward.response import BadResponse, Response, parse_response
+from station.http.proxy_header import TLV_LISTENER, Address, encode_v2, parse
 from station.serve.egress import Dial, EgressError
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from lbproxy.relay import IN, PIPES_MAX, Poller, Relay, Tunnel
+from lbproxy.poller import IN, Poller
+from lbproxy.relay import PIPES_MAX, Relay, Tunnel
 from station.forward.outer import parse_outer
 from station.forward.policy import Policy, parse_rules
 from station.runtime.clock import system_clock

@@ -8,7 +8,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from lbproxy.proxy_header import TLV_LISTENER, encode_v2
+from station.http.proxy_header import TLV_LISTENER, encode_v2
 from station.serve.reply import Client
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lbproxy.proxy_header import parse
+from station.http.proxy_header import parse
 from station.model.snapshot import MemberView, Snapshot, to_wire
 from station.runtime.frames import encode_frame
 

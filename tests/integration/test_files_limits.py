@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lbproxy.proxy_header import TLV_LISTENER, encode_v1, encode_v2, parse
+from lbproxy.proxy_header import LOCAL
+from station.http.proxy_header import TLV_LISTENER, encode_v2, parse
 from tests.integration.files_lab import FilesLab, header, read_answer, status
 
 SOURCE = "ol9_base"
@@ -22,6 +23,7 @@ FILES = {"repodata/repomd.xml": b"repomd", "big.rpm": BIG, "small.rpm": os.urand
 REPOMD = f"/repo/{SOURCE}/repodata/repomd.xml"
 ASK = f"GET {REPOMD} HTTP/1.1\r\nHost: h\r\n\r\n".encode()
 CLIENT, HERE = ("192.0.2.7", 4711), ("192.0.2.1", 17080)
+V1 = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 17080\r\n"
 
 
 def certificate(directory: Path, name: str) -> tuple[Path, Path]:
@@ -289,10 +291,10 @@ def balanced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FilesLab]:
 @pytest.mark.parametrize(
     "preface",
     [
-        encode_v1(CLIENT, HERE),
-        encode_v1(None, None),
+        V1,
+        b"PROXY UNKNOWN\r\n",
         encode_v2(CLIENT, HERE),
-        encode_v2(None, None, local=True),
+        LOCAL,
     ],
 )
 @pytest.mark.parametrize("by_bytes", [False, True])
@@ -329,7 +331,7 @@ def test_a_balancer_without_a_right_header_is_cut_off(balanced: FilesLab, first:
 
 def test_a_header_from_anybody_else_is_no_request(strict: FilesLab) -> None:
     with strict.connect() as sock:
-        sock.sendall(encode_v1(CLIENT, HERE) + ASK)
+        sock.sendall(V1 + ASK)
         assert status(read_answer(sock)[0]) == 400
 
 

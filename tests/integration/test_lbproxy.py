@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lbproxy.proxy_header import parse
+from station.http.proxy_header import parse
 
 # Answers /health/ready, /name; /drip never ends; anything else is echoed. Argument: port, name.
 BACKEND = r"""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lbproxy.proxy_header import parse
+from station.http.proxy_header import parse
 from station.peering.keys import Authority, create_authority, issue_peer_leaf, issue_public_leaf
 from station.peering.pki import Pki
 from tests.integration.proxy_harness import Origin, read_all, read_head

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lbproxy.proxy_header import encode_v1, encode_v2
+from lbproxy.proxy_header import LOCAL
+from station.http.proxy_header import encode_v2
 from tests.integration.proxy_harness import (
     Proxy,
     connect,
@@ -149,19 +150,22 @@ def test_address_behind_a_balancer_decides_and_its_header_is_required(proxy: Pro
     there = ("192.0.2.1", 16080)
     barred = encode_v2(("11.0.0.1", 1), there) + connect(target)
     assert proxy.status(barred) == 403
-    for header in (encode_v1(("10.0.0.1", 1), there), encode_v2(("::ffff:10.0.0.1", 1), there)):
+    for header in (
+        b"PROXY TCP4 10.0.0.1 192.0.2.1 1 16080\r\n",
+        encode_v2(("::ffff:10.0.0.1", 1), there),
+    ):
         with proxy.connect() as sock:
             for byte in header + connect(target):
                 sock.sendall(bytes([byte]))
             assert b" 200 " in read_head(sock)
     forged = connect(target, "X-Forwarded-For: 10.0.0.1\r\nForwarded: for=10.0.0.1\r\n")
     assert proxy.status(encode_v2(("11.0.0.1", 1), there) + forged) == 403
-    for data in (connect(target), b"PROXY TCP4 x\r\n", encode_v2(None, None)[:15] + b"\xff" * 9):
+    for data in (connect(target), b"PROXY TCP4 x\r\n", LOCAL[:15] + b"\xff" * 9):
         with contextlib.suppress(ConnectionResetError):
             assert proxy.ask(data) == b""
-    health = encode_v2(None, None, local=True) + b"GET /health/live HTTP/1.1\r\n\r\n"
+    health = LOCAL + b"GET /health/live HTTP/1.1\r\n\r\n"
     assert proxy.status(health) == 200
-    assert proxy.status(encode_v2(None, None, local=True) + connect(target)) == 403
+    assert proxy.status(LOCAL + connect(target)) == 403
 
 
 def test_the_group_itself_is_served_by_the_files_worker_of_this_station(proxy: Proxy) -> None:

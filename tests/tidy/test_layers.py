@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, tuple[str, str]] = {
     "serve": ("model repo forward http storage runtime lbproxy", ""),
     "peering": ("model config gossip runtime", "httpx cryptography pydantic"),
     "control": (
-        "model config gossip repo publish forward http setup runtime storage sync peering lbproxy",
+        "model config gossip repo publish forward http setup runtime storage sync peering",
         "aiohttp aiofiles pydantic jinja2 prometheus_client",
     ),
     "app": (
@@ -59,8 +59,8 @@ ONLY_IN = {
     "pysequoia": "station/sync/signature.py",
 }
 
-# The parts of the balancer that the station shares: the relay, and the header that both speak.
-LBPROXY_SHARED = {"lbproxy.relay", "lbproxy.proxy_header"}
+# What the station shares with the balancer: the relay, and the epoll below it.
+LBPROXY_SHARED = {"lbproxy.relay", "lbproxy.poller"}
 
 
 def modules() -> list[Path]:

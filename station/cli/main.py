@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from station import __version__
-from station.cli import membership, mirrors, records, replace
+from station.cli import balancer, freezes, membership, mirrors, records, replace
 from station.cli.options import AsJson, ConfigFile
 
 app = typer.Typer(
@@ -24,11 +24,13 @@ app = typer.Typer(
 app.add_typer(membership.ha_group, name="group")
 app.command("join")(membership.join)
 app.command("replace")(replace.replace)
+freezes.add_commands(records.source, records.profile)
 app.add_typer(records.source, name="source")
 app.add_typer(records.profile, name="profile")
 app.add_typer(records.instance, name="instance")
 app.add_typer(mirrors.mirror, name="mirror")
 app.add_typer(membership.peers, name="peer")
+app.add_typer(balancer.balancer, name="balancer")
 app.add_typer(membership.stations, name="station")
 app.add_typer(membership.storage, name="storage")
 app.command("status")(membership.status)

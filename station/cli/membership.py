@@ -99,7 +99,7 @@ def join(
 
 @storage.command("init")
 def init_storage(config: ConfigFile, as_json: AsJson = False) -> None:
-    """Mark the storage path as this group's. Nothing is ever written to a path without the marker."""
+    """Mark the storage path as this group's, and go on with it. Nothing is ever written where the marker is not."""
     from station.peering.identity import GroupIdentity, IdentityError
 
     settings = load(config)
@@ -108,6 +108,7 @@ def init_storage(config: ConfigFile, as_json: AsJson = False) -> None:
     except IdentityError as error:
         fail(str(error), MISUSE)
     storage_id = _mark(Path(settings.mirror.directory), identity.group)
+    _remember(Path(settings.state_directory), storage_id)
     if as_json:
         print_json({"directory": settings.mirror.directory, "storage_id": storage_id})
     else:
@@ -211,3 +212,13 @@ def _mark(directory: Path, group_id: str) -> str:
         fail(f"{directory}: {error}")
     except OSError as error:
         fail(f"{directory}: {error.strerror or error}")
+
+
+def _remember(state_directory: Path, storage_id: str) -> None:
+    """Whoever marks a storage means it: a station that ran with another one takes this one from now on."""
+    from station.storage.remembered import remember_storage
+
+    try:
+        remember_storage(state_directory, storage_id)
+    except OSError as error:
+        fail(f"{state_directory}: {error.strerror or error}")

@@ -1,8 +1,10 @@
 """`station mirror`: what this group mirrors and why, how far it is, and syncing now."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -73,14 +75,99 @@ def mirror_status(
         print_json(answer)
         return
     rows: list[Row] = answer
-    columns = [
-        column("STATION", "station"),
-        column("SOURCE", "source"),
-        column("STATE", "state"),
-        ("LIVE", lambda row: short_revision(row.get("live"))),
-        ("STAGED", lambda row: plain([short_revision(r) for r in row.get("staged") or ()])),
+    names = sorted({row["station"] for row in rows})
+    columns: list[Column] = [column("SOURCE", "source")]
+    columns += [(name, partial(_cell, name)) for name in names]
+    columns += [
+        ("APART", lambda row: _seconds(row.get("seconds_apart"))),
+        ("LONGEST", lambda row: _seconds(row.get("longest_s"))),
     ]
-    print_table(rows, columns, "nothing is mirrored")
+    print_table(by_source(rows), columns, "nothing is mirrored")
+
+
+@mirror.command("revisions")
+def revisions(
+    source: Annotated[str, typer.Argument(metavar="SOURCE")],
+    socket: SocketPath = None,
+    config: SocketFromConfig = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every revision of a source on this station's storage, and why it is kept."""
+    rows: list[Row] = admin_of(socket, config).get(f"/mirrors/{quote(source, safe='')}/revisions")
+    columns = [
+        ("REVISION", lambda row: short_revision(row["revision"])),
+        column("PUBLICATION", "publication"),
+        ("WHOLE", lambda row: plain(row["complete"])),
+        column("PACKAGES", "package_count"),
+        ("SIZE", lambda row: size_text(row["size"])),
+        column("KEPT", "kept"),
+        ("AT LEAST FOR", lambda row: duration_text(row["kept_for_s"])),
+    ]
+    print_json(rows) if as_json else print_table(rows, columns, f"no revision of {source} here")
+
+
+@mirror.command("purge")
+def purge(
+    sources: Annotated[list[str] | None, typer.Argument(metavar="[SOURCE]...")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also what a freeze holds; the freeze is named.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only say what would go, why it may, and what objects."),
+    ] = False,
+    socket: SocketPath = None,
+    config: SocketFromConfig = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove sources that left the mirror list from every storage now; default: all that left."""
+    body = {"sources": sources or [], "force": force, "dry_run": dry_run}
+    answer: Row = admin_of(socket, config).post("/mirrors/purge", body)
+    if as_json:
+        print_json(answer)
+        return
+    columns = [
+        column("SOURCE", "source"),
+        column("REVISIONS", "revisions"),
+        ("SIZE", lambda row: size_text(row["bytes"])),
+        column("ON", "stations"),
+        ("WHY IT MAY", _why_it_may),
+        column("OBJECTIONS", "objections"),
+        column("OVERRIDES", "overrides"),
+    ]
+    print_table(answer["sources"], columns, "nothing has left the mirror list")
+    if answer["waits"]:
+        typer.echo(f"station: nothing goes yet: {answer['waits']}", err=True)
+
+
+def by_source(rows: list[Row]) -> list[Row]:
+    """One row per source, its `cells` by station: revision and state, `…` where a newer one is ready too."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        entry = found.setdefault(row["source"], {**row, "cells": {}})
+        text = f"{short_revision(row.get('live'))} {row['state']}"
+        entry["cells"][row["station"]] = text + (" …" if row.get("staged") else "")
+    return list(found.values())
+
+
+def duration_text(seconds: float | None) -> str:
+    """`71 h`, `35 min`; `-`: without end."""
+    if seconds is None:
+        return "-"
+    return f"{seconds / 3600:.0f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
+
+
+def _cell(station: str, row: Mapping[str, Any]) -> str:
+    return str(row["cells"].get(station, "-"))
+
+
+def _seconds(value: object) -> str:
+    return f"{value:.1f} s" if isinstance(value, int | float) else "-"
+
+
+def _why_it_may(row: Mapping[str, Any]) -> str:
+    when = f" {time_text(row['left_at'])}" if row.get("left_at") else ""
+    return f"{row['why']}{when}"
 
 
 @mirror.command("sync")

@@ -1,13 +1,13 @@
 """`station source|profile|instance`: what the group knows of, written at any station."""
 
-from datetime import datetime, timedelta
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from station.cli.admin import Admin, admin_of
+from station.cli.admin import admin_of
 from station.cli.options import (
     MISUSE,
     AsJson,
@@ -156,83 +156,6 @@ def create_instance(
     print_written(answer, f"instance {name} created", as_json)
 
 
-@source.command("freeze")
-def freeze_source(
-    source_id: Annotated[str, typer.Argument(metavar="ID")],
-    until: Annotated[
-        str, typer.Option(metavar="TIME", help="2026-12-31, 2026-12-31T18:00, or +3d, +12h.")
-    ] = "",
-    revision: Annotated[
-        str, typer.Option(metavar="REVISION", help="Revision to hold; default: the live one.")
-    ] = "",
-    socket: SocketPath = None,
-    config: SocketFromConfig = None,
-    as_json: AsJson = False,
-) -> None:
-    """Hold a source at one revision, on every station."""
-    admin = admin_of(socket, config)
-    body = {
-        "frozen_until": moment(until, datetime.now().astimezone()) if until else None,
-        "frozen_revision": revision or live_revision(admin, source_id),
-    }
-    answer = admin.patch(f"/sources/{quote(source_id, safe='')}", body)
-    print_written(answer, f"source {source_id} frozen", as_json)
-
-
-@profile.command("freeze")
-def freeze_profile(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
-    source_id: Annotated[str, typer.Option("--source", metavar="ID", help="The source to hold.")],
-    revision: Annotated[
-        str, typer.Option(metavar="REVISION", help="Revision to hold; default: the live one.")
-    ] = "",
-    socket: SocketPath = None,
-    config: SocketFromConfig = None,
-    as_json: AsJson = False,
-) -> None:
-    """Hold one source at one revision for the instances of a profile."""
-    admin, path = admin_of(socket, config), f"/profiles/{quote(name, safe='')}"
-    frozen = admin.get(path)["frozen"] | {source_id: revision or live_revision(admin, source_id)}
-    answer = admin.patch(path, {"frozen": frozen})
-    print_written(answer, f"profile {name}: {source_id} frozen", as_json)
-
-
-@source.command("unfreeze")
-def unfreeze_source(
-    source_id: Annotated[str, typer.Argument(metavar="ID")],
-    socket: SocketPath = None,
-    config: SocketFromConfig = None,
-    as_json: AsJson = False,
-) -> None:
-    """Let a source follow its upstream again."""
-    body = {"frozen_until": None, "frozen_revision": None}
-    answer = admin_of(socket, config).patch(f"/sources/{quote(source_id, safe='')}", body)
-    print_written(answer, f"source {source_id} follows its upstream again", as_json)
-
-
-@profile.command("unfreeze")
-def unfreeze_profile(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
-    source_id: Annotated[str, typer.Option("--source", metavar="ID", help="The held source.")],
-    socket: SocketPath = None,
-    config: SocketFromConfig = None,
-    as_json: AsJson = False,
-) -> None:
-    """Let a profile see what is live again."""
-    admin, path = admin_of(socket, config), f"/profiles/{quote(name, safe='')}"
-    frozen = {held: at for held, at in admin.get(path)["frozen"].items() if held != source_id}
-    answer = admin.patch(path, {"frozen": frozen})
-    print_written(answer, f"profile {name}: {source_id} follows what is live again", as_json)
-
-
-def live_revision(admin: Admin, source_id: str) -> str:
-    """The revision that the station shows now. Ends the program when there is none to hold."""
-    for row in admin.get("/mirrors"):
-        if row["source"] == source_id and row["revision"]:
-            return str(row["revision"])
-    fail(f"{source_id} has no revision to hold yet; sync it first, or name one with --revision")
-
-
 def key_text(where: str) -> str:
     """The armoured key at a file or an http(s) URL; empty for empty. Ends the program when it is none."""
     if not where:
@@ -263,24 +186,9 @@ def _fetched(url: str) -> bytes:
     return answer.content
 
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+def _add_reading(app: typer.Typer, path: str, singular: str, columns: list[Column] | None) -> None:
+    """list, show and delete are the same for every kind of record; without columns, list is elsewhere."""
 
-
-def moment(text: str, now: datetime) -> float:
-    """`2026-12-31T18:00` (this host's zone unless it names one) or `+3d` as wall time in seconds."""
-    try:
-        if text.startswith("+"):
-            return (now + timedelta(**{_UNITS[text[-1]]: int(text[1:-1])})).timestamp()
-        stamp = datetime.fromisoformat(text)
-    except (ValueError, KeyError, OverflowError):
-        fail(f"--until: {text!r} is no time; write 2026-12-31T18:00 or +3d", MISUSE)
-    return (stamp if stamp.tzinfo else stamp.replace(tzinfo=now.tzinfo)).timestamp()
-
-
-def _add_reading(app: typer.Typer, path: str, singular: str, columns: list[Column]) -> None:
-    """list, show and delete are the same for every kind of record."""
-
-    @app.command("list", help=f"All {singular}s of the group.")
     def list_all(
         socket: SocketPath = None, config: SocketFromConfig = None, as_json: AsJson = False
     ) -> None:
@@ -288,7 +196,10 @@ def _add_reading(app: typer.Typer, path: str, singular: str, columns: list[Colum
         if as_json:
             print_json(rows)
         else:
-            print_table(rows, columns, f"no {singular}s yet")
+            print_table(rows, columns or [], f"no {singular}s yet")
+
+    if columns is not None:
+        app.command("list", help=f"All {singular}s of the group.")(list_all)
 
     @app.command("show", help=f"Everything about one {singular}.")
     def show(
@@ -311,6 +222,13 @@ def _add_reading(app: typer.Typer, path: str, singular: str, columns: list[Colum
         print_written(answer, f"{singular} {name} deleted", as_json)
 
 
+def frozen_text(row: Mapping[str, Any]) -> str:
+    """What a source is frozen at, for people."""
+    if not row.get("is_frozen"):
+        return "-"
+    return short_revision(row["frozen_revision"]) if row.get("frozen_revision") else "what is live"
+
+
 _add_reading(
     source,
     "/sources",
@@ -319,7 +237,7 @@ _add_reading(
         column("SOURCE", "id"),
         column("TYPE", "type"),
         column("ARCH", "arch"),
-        ("FROZEN AT", lambda row: short_revision(row.get("frozen_revision"))),
+        ("FROZEN AT", frozen_text),
         column("UPSTREAM", "url"),
     ],
 )
@@ -329,14 +247,4 @@ _add_reading(
     "profile",
     [column("PROFILE", "name"), column("STATION", "station"), column("SOURCES", "sources")],
 )
-_add_reading(
-    instance,
-    "/instances",
-    "instance",
-    [
-        column("INSTANCE", "id"),
-        column("STATION", "station"),
-        column("PROFILE", "profile"),
-        column("SOURCES", "sources"),
-    ],
-)
+_add_reading(instance, "/instances", "instance", None)

@@ -7,20 +7,29 @@ from aiohttp import web
 from station import __version__
 from station.control import changes
 from station.control.admin_records import as_answers, json_body
+from station.control.fills import FillDesk
 from station.control.http_server import ApiError
 from station.control.mirrors import mirror_rows
-from station.control.skew import skew_table
+from station.control.skew import skew_rows
 from station.control.station import Station
-from station.control.status import overall_state, peer_rows, storage_row, sync_counts
+from station.control.status import (
+    held_requests,
+    overall_state,
+    peer_rows,
+    storage_row,
+    sync_counts,
+)
 from station.model.records import GroupRecord, Kind
 from station.peering.desk import JoinDesk
 from station.peering.keys import fingerprint
 from station.runtime.clock import Clock
 
 
-def mirror_routes(station: Station, desk: JoinDesk, clock: Clock) -> list[web.RouteDef]:
+def mirror_routes(
+    station: Station, desk: JoinDesk, fills: FillDesk, clock: Clock
+) -> list[web.RouteDef]:
     """Routes of what is mirrored and who does it."""
-    api = _Mirrors(station, desk, clock)
+    api = _Mirrors(station, desk, fills, clock)
     return [
         web.get("/status", api.status),
         web.get("/mirrors", api.list_all),
@@ -32,9 +41,10 @@ def mirror_routes(station: Station, desk: JoinDesk, clock: Clock) -> list[web.Ro
 
 
 class _Mirrors:
-    def __init__(self, station: Station, desk: JoinDesk, clock: Clock) -> None:
+    def __init__(self, station: Station, desk: JoinDesk, fills: FillDesk, clock: Clock) -> None:
         self._station = station
         self._desk = desk
+        self._fills = fills
         self._clock = clock
 
     def _rows(self) -> list[dict[str, Any]]:
@@ -63,10 +73,13 @@ class _Mirrors:
                 "ready": is_ready,
                 "reason": reason,
                 "overall_state": overall_state(is_ready, station.storage.view.state, rows),
-                "storage": storage_row(station.storage.view),
+                "storage": storage_row(station.storage.view, station.partners()),
                 "mirror_sync_status": sync_counts(rows),
                 "peers": len(records.stations) - 1,
                 "peers_present": sum(p for p, _ in station.peers().values()),
+                "flips": station.flips.flips,
+                "fills": {"filled": self._fills.filled, "failed": self._fills.failed},
+                "held_requests": held_requests(w.counters for w in station.workers()),
                 "workers": {w.name: w.counters for w in station.workers()},
                 "alarms": station.alarms(),
                 "warnings": station.warnings(),
@@ -77,7 +90,14 @@ class _Mirrors:
         return web.json_response(self._rows())
 
     async def table(self, _request: web.Request) -> web.Response:
-        return web.json_response(skew_table(self._station))
+        station = self._station
+        reports = {name: report.sources for name, report in station.present_reports().items()}
+        rows = skew_rows(
+            [row for row in station.skew if row.source in station.mirror_list()],
+            reports,
+            station.records().stations,
+        )
+        return web.json_response(rows)
 
     async def sync(self, request: web.Request) -> web.Response:
         body = await json_body(request)

@@ -16,12 +16,16 @@ from typing import Any
 from station.config.schema import Config
 from station.control.admin_mirrors import mirror_routes
 from station.control.admin_records import record_routes
+from station.control.admin_retention import retention_routes
 from station.control.changes import BadChange
+from station.control.chores import Chores
 from station.control.copies import Copies
 from station.control.feed import Feed
 from station.control.fills import FillDesk
 from station.control.flips import Flips
 from station.control.http_server import HttpServer
+from station.control.instances import instance_routes
+from station.control.instances_admin import instance_admin_routes
 from station.control.jobs import JobMaker
 from station.control.kept import Kept
 from station.control.peer_routes import relayed_routes
@@ -29,6 +33,7 @@ from station.control.public_certificate import PublicCertificate
 from station.control.station import Station
 from station.control.storage_watch import StorageWatch
 from station.control.syncs import SyncDesk
+from station.control.texts import balancer_routes, snippet_routes
 from station.model.identity import SourceId
 from station.model.publication import Publication
 from station.model.records import Kind, PublicationRecord
@@ -94,10 +99,16 @@ class Control:
         self._registry.subscribe(station.ask_for_turn)
         self._tasks.start(self._registry.run(), name=REGISTRY_TASK)
         self._tasks.start(storage.watch(), name="storage watch")
-        servers = await self._serve(station)
+        chores = Chores(station)
+        servers = await self._serve(station, chores)
         await station.catch_up()
         self._schedule.start()
         self._tasks.start(station.turn_for_ever(), name="turns")
+        self._tasks.start(chores.recognise_for_ever(), name="recognise")
+        self._tasks.start(chores.copy_for_ever(), name="copy manifests")
+        self._tasks.start(chores.tidy_for_ever(), name="tidy the storage")
+        for warning in station.warnings():
+            line("warning", "station.warning", says=warning)
         if self._leash:
             self._leash.report(READY)
         line("info", "control.ready", station=config.name, group=identity.group)
@@ -145,13 +156,27 @@ class Control:
         )
         station.assemble(syncs, flips, feed)
 
-    async def _serve(self, station: Station) -> list[HttpServer]:
-        pki = Pki(Path(self._config.state_directory))
+    async def _serve(self, station: Station, chores: Chores) -> list[HttpServer]:
+        config, pki = self._config, Pki(Path(self._config.state_directory))
         desk = JoinDesk(station.name, self._registry, pki.authority)
-        admin = [*record_routes(station), *mirror_routes(station, desk, self._clock)]
+        snippets = snippet_routes(config, station)
+        admin = [
+            *retention_routes(config, station, chores),
+            *record_routes(station),
+            *mirror_routes(station, desk, self._fills, self._clock),
+            *snippets,
+            *balancer_routes(config, station),
+            *instance_admin_routes(station, self._clock),
+        ]
+        sslverify = config.mirror.is_sslverify_enabled
+        relayed = [
+            *relayed_routes(station, desk, self._clock),
+            *snippets,
+            *instance_routes(station, pki, self._clock, sslverify=sslverify),
+        ]
         await station.feed.serve(self._socket("feed"), self._tasks)
         servers = [
-            (HttpServer(relayed_routes(station, desk, self._clock), is_relayed=True), "relay"),
+            (HttpServer(relayed, is_relayed=True), "relay"),
             (HttpServer(admin, is_relayed=False), "admin"),
         ]
         for server, name in servers:

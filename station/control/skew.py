@@ -1,22 +1,28 @@
-"""Stations × sources: what is live and what is ready where, and for how long all have been equal."""
+"""Stations × sources: what is live and what is ready where, and for how long all have been equal. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from station.control.station import Station
 from station.model.report import SourceReport
+from station.publish.skew import SkewRow
 
 
-def skew_table(station: Station) -> list[dict[str, Any]]:
-    """One row per source on the mirror list and station of the group."""
-    reports = {station.name: station.report().sources}
-    for name, (is_present, report) in station.peers().items():
-        if is_present:
-            reports[name] = report.sources
+def skew_rows(
+    measured: Iterable[SkewRow],
+    reports: Mapping[str, Mapping[str, SourceReport]],
+    stations: Iterable[str],
+) -> list[dict[str, Any]]:
+    """One row per source and station. `reports`: of the present stations, by name and source.
+
+    `seconds_apart`: since the present stations last showed the same revision of this source, 0 while they do;
+    `longest_s`: the longest such time that the answering station saw since it started.
+    """
+    names = sorted(stations)
     return [
-        _row(name, source, reports.get(name))
-        for source in station.mirror_list()
-        for name in sorted(station.records().stations)
+        _row(name, row.source, reports.get(name))
+        | {"seconds_apart": round(row.seconds_apart, 2), "longest_s": round(row.longest_s, 2)}
+        for row in measured
+        for name in names
     ]
 
 

@@ -1,10 +1,11 @@
 """The summaries that people and scripts ask for: one station, its peers. Pure."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from station.control.changes import Records
+from station.control.health import CURES
 from station.control.storage_view import StorageView
 from station.model.report import StationReport
 from station.model.states import HealthState, MirrorState, OverallState, StorageState
@@ -29,15 +30,27 @@ def overall_state(
     return OverallState.NORMAL
 
 
-def storage_row(storage: StorageView) -> dict[str, Any]:
-    """The storage as this station sees it. Sizes in bytes."""
+def storage_row(storage: StorageView, partners: Iterable[str]) -> dict[str, Any]:
+    """The storage as this station sees it, and who shares it. Sizes in bytes."""
     return {
         "state": storage.state.value,
         "detail": storage.detail,
+        "cure": CURES[storage.state],
         "id": storage.storage_id,
         "capacity": storage.capacity,
         "free": storage.free,
+        "shared_with": sorted(partners),
     }
+
+
+def held_requests(counters: Iterable[Mapping[str, float]]) -> dict[str, int]:
+    """How many requests waited, by what they waited for, over all workers since they started."""
+    found: Counter[str] = Counter()
+    for worker in counters:
+        for name, value in worker.items():
+            if name.startswith("held_"):
+                found[name.removeprefix("held_")] += int(value)
+    return dict(sorted(found.items()))
 
 
 def sync_counts(rows: list[dict[str, Any]]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from station.model.identity import Revision, SourceId
+from station.repo.manifest import iterate
 from station.repo.retention import GRACE_S, RevisionFacts, advance_idle, judge_revisions
 from station.runtime.durable import failpoint, move_away
 from station.storage.intents import boot_id, read_intents
@@ -199,6 +200,20 @@ class Collector:
             if intent.revision:
                 found.setdefault(intent.source, set()).add(Revision(intent.revision))
         return found
+
+
+def source_bytes(revisions: Revisions, source: str) -> Iterator[int]:
+    """The sizes of all objects that the source's manifests name, each once; yields the sum so far. Raises OSError."""
+    seen: set[str] = set()
+    total = 0
+    for revision in revisions.revisions(source):
+        if revisions.stored(source, revision) is None:
+            continue
+        for entry in iterate(revisions.read_manifest(source, revision)):
+            if entry.sha256 not in seen:
+                seen.add(entry.sha256)
+                total += entry.size
+        yield total
 
 
 def purge_source(layout: Layout, station: str, source: str) -> int:

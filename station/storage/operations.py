@@ -12,7 +12,13 @@ from station.model.publication import Publication
 from station.model.states import StorageState
 from station.repo.retention import GRACE_S, RETAIN_S_MIN
 from station.runtime.clock import system_clock
-from station.storage.collect import Collector, CollectPolicy, CollectReport, purge_source
+from station.storage.collect import (
+    Collector,
+    CollectPolicy,
+    CollectReport,
+    purge_source,
+    source_bytes,
+)
 from station.storage.errors import StorageError
 from station.storage.intents import reclaim_intents
 from station.storage.layout import Layout
@@ -148,12 +154,17 @@ class Operations:
             yield None
         yield asdict(report)
 
-    def purge(self, source: str, dry_run: bool = False) -> dict[str, int]:
-        """Take away a source. Its objects go by collection."""
+    def purge(self, source: str, dry_run: bool = False) -> Steps:
+        """Take away a source. Its objects go by collection. In bytes: all that it names, shared with others or not."""
         self._require_marker()
-        if dry_run:
-            return {"revisions": len(self._revisions.revisions(source))}
-        return {"revisions": purge_source(self._layout, self._station, source)}
+        count = len(self._revisions.revisions(source))
+        total = 0
+        for so_far in source_bytes(self._revisions, source):
+            total = so_far
+            yield None
+        if not dry_run:
+            count = purge_source(self._layout, self._station, source)
+        yield {"revisions": count, "bytes": total}
 
     def reclaim(self) -> Steps:
         """After a start: remove what processes of this station that have ended left behind."""

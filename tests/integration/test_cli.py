@@ -118,25 +118,41 @@ def test_a_profile_takes_its_sources_with_or_without_the_option_repeated(shell: 
         shell.ok(kind, "delete", name)
 
 
-def test_a_source_and_a_profile_are_frozen_at_a_revision_and_thawed(shell: Shell) -> None:
+def test_a_freeze_without_a_revision_to_hold_is_refused(shell: Shell) -> None:
     revision = "0123456789abcdef" * 4
     shell.ok("source", "create", "cold", "--url", "http://127.0.0.1:9/cold")
     shell.ok("profile", "create", "f", "--station", "StationA", "--source", "cold")
-    code, said = shell.refused("source", "freeze", "cold")
-    assert (code, "no revision to hold yet" in said) == (1, True)
-    shell.ok("source", "freeze", "cold", "--revision", revision, "--until", "+1d")
-    frozen = shell.json("source", "show", "cold")
-    assert frozen["frozen_revision"] == revision
-    assert frozen["frozen_until"] > 1_700_000_000
-    shell.ok("profile", "freeze", "f", "--source", "cold", "--revision", revision)
-    assert shell.json("profile", "show", "f")["frozen"] == {"cold": revision}
+    for words in (("source", "freeze", "cold"), ("profile", "freeze", "f")):
+        code, said = shell.refused(*words)
+        assert (code, "no revision to hold yet" in said) == (1, True)
+    code, said = shell.refused("source", "freeze", "cold", "--revision", revision)
+    assert (code, "no station has revision" in said) == (1, True)
+    code, said = shell.refused("source", "freeze", "cold", "--until", "2020-01-01")
+    assert (code, "time to come" in said) == (2, True)
+    code, said = shell.refused("profile", "freeze", "f", "--source", "other")
+    assert (code, "does not refer" in said) == (1, True)
     shell.ok("source", "unfreeze", "cold")
-    shell.ok("profile", "unfreeze", "f", "--source", "cold")
-    assert shell.json("source", "show", "cold")["frozen_revision"] is None
-    assert shell.json("profile", "show", "f")["frozen"] == {}
-    assert shell.json("profile", "show", "f")["sources"] == ["cold"]
+    assert shell.json("source", "show", "cold")["is_frozen"] is False
     shell.ok("profile", "delete", "f")
     shell.ok("source", "delete", "cold")
+
+
+def test_texts_for_clients_and_the_balancer_are_printed(shell: Shell) -> None:
+    shell.ok("source", "create", "base", "--url", "http://127.0.0.1:9/base")
+    shell.ok("profile", "create", "web", "--station", "StationA", "--source", "base")
+    text = shell.ok("profile", "repo", "web")
+    assert f"mirrorlist=https://{ADDRESS}:17443/mirrorlist/base/web" in text
+    text = shell.ok("profile", "repo", "web", "--scheme", "http")
+    assert f"mirrorlist=http://{ADDRESS}:17080/mirrorlist/base/web" in text
+    assert f"server StationA {ADDRESS}:17443 " in shell.ok("balancer", "render", "haproxy")
+    code, said = shell.refused("balancer", "render", "nginx")
+    assert (code, "haproxy" in said) == (2, True)
+    assert shell.json("mirror", "revisions", "base") == []
+    code, said = shell.refused("mirror", "purge", "base")
+    assert (code, "profile web (station StationA) refers to it" in said) == (1, True)
+    assert shell.ok("mirror", "purge", "--dry-run").startswith("nothing has left")
+    shell.ok("profile", "delete", "web")
+    shell.ok("source", "delete", "base")
 
 
 def test_a_failed_sync_that_was_waited_for_ends_with_1_and_the_reason(shell: Shell) -> None:

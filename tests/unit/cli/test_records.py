@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from station.cli.records import KEY_BYTES_MAX, key_text, moment
+from station.cli.freezes import moment
+from station.cli.records import KEY_BYTES_MAX, key_text
 
 KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nxsBN\n-----END PGP PUBLIC KEY BLOCK-----\n"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=timezone(timedelta(hours=2)))

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from station import __version__
-from station.cli import balancer, freezes, membership, mirrors, records, replace
+from station.cli import balancer, freezes, host, instances, membership, mirrors, records, replace
 from station.cli.options import AsJson, ConfigFile
 
 app = typer.Typer(
@@ -24,7 +24,9 @@ app = typer.Typer(
 app.add_typer(membership.ha_group, name="group")
 app.command("join")(membership.join)
 app.command("replace")(replace.replace)
+app.command("configure")(host.configure)
 freezes.add_commands(records.source, records.profile)
+instances.add_to(records.profile, records.instance)
 app.add_typer(records.source, name="source")
 app.add_typer(records.profile, name="profile")
 app.add_typer(records.instance, name="instance")

@@ -167,7 +167,7 @@ def _seconds(value: object) -> str:
 
 def _why_it_may(row: Mapping[str, Any]) -> str:
     when = f" {time_text(row['left_at'])}" if row.get("left_at") else ""
-    return f"{row['why']}{when}"
+    return f"{row['why']}{when}" if row["why"] else "-"
 
 
 @mirror.command("sync")

@@ -181,7 +181,7 @@ class _Retention:
             "bytes": facts["bytes"],
             "stations": holders,
             "left_at": left.at if left else None,
-            "why": "it left the mirror list" if left else "nothing refers to it",
+            "why": _why_it_may(entry is not None, left),
             "overrides": freezes if is_forced else [],
             "objections": objections,
         }
@@ -196,3 +196,9 @@ class _Retention:
         held_by = await self._commit(steps)
         record = existing(self._station.records(), steps[0].kind, steps[0].key)
         return web.json_response({"result": record.model_dump(mode="json"), "held_by": held_by})
+
+
+def _why_it_may(is_listed: bool, left: Left | None) -> str:
+    if is_listed:
+        return ""
+    return "it left the mirror list" if left else "nothing refers to it"

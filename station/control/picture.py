@@ -220,11 +220,13 @@ class Picture:
 
     def view(self, peers: Peers) -> View:
         """One look at the world, for the barrier and for the skew."""
-        statuses, members = self.registry.statuses(), []
+        statuses = self.registry.statuses()
+        # We are there whatever the registry says: it may not have our record yet, or no more.
+        members = [own_member(self.name, self.report())]
         for name in self.registry.stations():
             if name == self.name:
-                members.append(own_member(self.name, self.report()))
-            elif name in peers:
+                continue
+            if name in peers:
                 age, offset = statuses[name].age_s, self._offset(name)
                 members.append(other_member(name, peers[name][1], age, offset))
             else:

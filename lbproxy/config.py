@@ -8,7 +8,7 @@ idle_s = 300.0                    # a relayed connection on which nothing moves
 life_s = 86400.0
 drain_s = 20.0                    # how long relayed connections may last after SIGTERM or SIGUSR1
 
-[health]                          # GET /health/ready on each backend and front end
+[health]                          # GET /health/ready on each backend and front end; over TLS for https
 interval_s = 0.5
 timeout_s = 0.7
 rise = 2                          # successes in a row until a backend is up, failures until it is down
@@ -18,14 +18,11 @@ fall = 2
 listen = "0.0.0.0:16080"
 policy = "round_robin"            # or least_connections, source_hash
 send_proxy = false                # PROXY v2 to the backends, health checks included
-check = "http"                    # or https (the default of front end https), tcp
-check_ca = ""                     # PEM file; "" : an https check does not verify the certificate
 
 [[backend]]
 name = "StationA"
 address = "127.0.0.11"            # an address, not a name
 ports = { proxy = 16080, http = 17080, https = 17443 } # default: the port the front end listens on
-check_port = 0                    # ask for health here instead of on the front end's own port; 0: no
 """
 
 import ipaddress
@@ -61,27 +58,24 @@ def _number(low: float, high: float) -> Check:
     return check
 
 
-def _one_of(*choices: str) -> Check:
+def _one_of(*choices: Any) -> Check:
     def check(value: Any) -> Any:
-        if value not in choices:
-            raise ValueError(f"one of {', '.join(choices)}")
+        if value not in choices or type(value) is not type(choices[0]):
+            raise ValueError("one of " + ", ".join(map(str, choices)))
         return value
 
     return check
 
 
-def _of(kind: type) -> Check:
-    def check(value: Any) -> Any:
-        if type(value) is not kind:
-            raise ValueError(f"a {kind.__name__}")
-        return value
-
-    return check
+def _text(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("text")
+    return value
 
 
 def _address(value: Any) -> str:
     try:
-        return str(ipaddress.ip_address(_of(str)(value)))
+        return str(ipaddress.ip_address(_text(value)))
     except ValueError:
         raise ValueError("an IP address") from None
 
@@ -96,13 +90,10 @@ def _endpoint(value: Any) -> tuple[str, int]:
     raise ValueError("ADDRESS:PORT")
 
 
-def _status(value: Any) -> tuple[str, int] | None:
-    if value == "":
-        return None
-    host, port = _endpoint(value)
-    if not ipaddress.ip_address(host).is_loopback:
+def _loopback(value: Any) -> tuple[str, int] | None:
+    if value and not ipaddress.ip_address(_endpoint(value)[0]).is_loopback:
         raise ValueError("a loopback address, for the page asks for no credential")
-    return host, port
+    return _endpoint(value) if value else None
 
 
 def _setting(default: Any, check: Check) -> Any:
@@ -131,19 +122,16 @@ class FrontEndConfig:
     policy: str = _setting(
         "round_robin", _one_of("round_robin", "least_connections", "source_hash")
     )
-    send_proxy: bool = _setting(False, _of(bool))
-    check: str = _setting("http", _one_of("http", "https", "tcp"))
-    check_ca: str = _setting("", _of(str))
+    send_proxy: bool = _setting(False, _one_of(False, True))
 
 
 @dataclass(frozen=True, slots=True)
 class BackendConfig:
-    """One station: its address, its port for each front end, the port asked for health (0: that port)."""
+    """One station: its address, and its port for each front end."""
 
     ports: Mapping[str, int]
-    name: str = _setting("", _of(str))
+    name: str = _setting("", _text)
     address: str = _setting("", _address)
-    check_port: int = _setting(0, _number(0, 65535))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +141,8 @@ class Config:
     front_ends: tuple[FrontEndConfig, ...]
     backends: tuple[BackendConfig, ...]
     health: HealthConfig = field(default_factory=HealthConfig)
-    status: tuple[str, int] | None = _setting(None, _status)
-    drain_file: str = _setting("", _of(str))
+    status: tuple[str, int] | None = _setting(None, _loopback)
+    drain_file: str = _setting("", _text)
     max_connections: int = _setting(10_000, _number(1, 1_000_000))
     connect_timeout_s: float = _setting(3.0, _number(0.05, 60.0))
     idle_s: float = _setting(300.0, _number(1.0, 86_400.0))
@@ -206,9 +194,12 @@ def parse_config(text: str) -> Config:
     problems.unknown(fronts, "frontend.")
     if not front_ends:
         problems.append(f"frontend: none of {', '.join(FRONT_ENDS)} is there")
-    stations = problems.checked(top.pop("backend", []), _of(list), "backend", [])
+    stations = top.pop("backend", [])
     listens = {front_end.name: front_end.listen[1] for front_end in front_ends}
-    backends = tuple(_backend(table, i, listens, problems) for i, table in enumerate(stations))
+    backends = tuple(
+        _backend(table, i, listens, problems)
+        for i, table in enumerate(stations if isinstance(stations, list) else [None])
+    )
     names = {backend.name for backend in backends}
     if not names or len(names) < len(backends):
         problems.append("backend: expected at least one, each with a name of its own")
@@ -235,9 +226,8 @@ def load_config(path: Path) -> Config:
 
 
 def _front_end(name: str, value: Any, problems: _Problems) -> FrontEndConfig:
-    table = problems.table(value, f"frontend.{name}")
-    needed = {"listen": "", "check": "https" if name == "https" else "http"}
-    return problems.read(FrontEndConfig, needed | table, f"frontend.{name}.", name=name)
+    table = {"listen": ""} | problems.table(value, f"frontend.{name}")
+    return problems.read(FrontEndConfig, table, f"frontend.{name}.", name=name)
 
 
 def _backend(

@@ -39,11 +39,6 @@ class Poller:
         """Watch for other events from now on."""
         self._epoll.modify(fd, events)
 
-    def transfer(self, fd: int, events: int, handler: Handler) -> None:
-        """Give a watched descriptor to another handler."""
-        self._epoll.modify(fd, events)
-        self._handlers[fd] = handler
-
     def unregister(self, fd: int) -> None:
         """Forget a watched descriptor that stays open."""
         del self._handlers[fd]

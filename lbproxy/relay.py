@@ -82,30 +82,17 @@ class Pipes:
 
 
 class _End:
-    """One socket of a tunnel, and the direction that reads from it."""
+    """One socket of a tunnel, and the direction that reads from it. What breaks either ends the tunnel."""
 
     __slots__ = (
-        "count",
-        "fd",
-        "full",
-        "in_pipe",
-        "is_ended",
-        "is_mute",
-        "mask",
-        "peer",
-        "pending",
-        "pipe",
-        "small",
-        "sock",
-        "tunnel",
-    )
+        "count", "fd", "full", "in_pipe", "is_ended", "is_mute", "mask", "peer", "pending", "pipe",
+        "small", "sock", "tunnel",
+    )  # fmt: skip
 
     peer: "_End"
 
-    def __init__(self, sock: socket.socket, tunnel: "Tunnel") -> None:
-        self.sock = sock
-        self.fd = sock.fileno()
-        self.tunnel = tunnel
+    def __init__(self, sock: socket.socket, tunnel: "Tunnel", *, is_mute: bool = False) -> None:
+        self.sock, self.fd, self.tunnel = sock, sock.fileno(), tunnel
         self.mask = 0
         self.count = 0  # bytes read from this socket
         self.pending = b""  # read, not yet written; at most _READ_BYTES, or what `start` was given
@@ -113,14 +100,14 @@ class _End:
         self.in_pipe = 0
         self.full = 0  # full reads in a row; _FULL_READS_TO_SPLICE: bulk
         self.small = 0  # small splices in a row
-        self.is_mute = False  # what is read is dropped
+        self.is_mute = is_mute  # what is read is dropped
         self.is_ended = False  # end of stream read and passed on
 
     def watch(self, mask: int) -> None:
         """Watch for `mask` from now on. Nothing wanted: not watched, since epoll reports BROKEN in any case."""
+        poller = self.tunnel.relay.poller
         if mask == self.mask:
             return
-        poller = self.tunnel.relay.poller
         if self.mask == 0:
             poller.register(self.fd, mask, self)
         elif mask == 0:
@@ -130,12 +117,29 @@ class _End:
         self.mask = mask
 
     def on_event(self, events: int) -> None:
-        if events & (OUT | BROKEN) and self.mask & OUT:
-            self.peer.flush()
-        if events & (IN | BROKEN) and self.mask & IN:
-            self.pump()
+        try:
+            if events & (OUT | BROKEN) and self.mask & OUT:
+                self.peer.flush()
+            if events & (IN | BROKEN) and self.mask & IN:
+                self._pump()
+        except OSError as error:
+            self.tunnel.close(error.strerror or type(error).__name__)
 
-    def pump(self) -> None:
+    def flush(self) -> None:
+        """Write what is pending, then read on; or wait until the peer takes bytes again. Raises OSError."""
+        if self.pipe is not None:
+            is_empty = self._drain(self.pipe)
+        else:
+            if self.pending:
+                self.pending = self.pending[self._send(self.pending) :]
+            is_empty = not self.pending
+        if is_empty:
+            self.peer.watch(self.peer.mask & ~OUT)
+            self.watch(self.mask | IN)
+        else:
+            self._wait_for_peer()
+
+    def _pump(self) -> None:
         """Move what can be read. Called only while nothing is pending."""
         if self.full >= _FULL_READS_TO_SPLICE:
             self.pipe = self.tunnel.relay.pipes.take()
@@ -147,173 +151,123 @@ class _End:
             size = self.sock.recv_into(view)
         except BlockingIOError:
             return
-        except OSError as error:
-            self.tunnel.close(_reason(error))
-            return
         if size == 0:
             self._end()
-            return
-        if self.is_mute:
-            return
-        self.count += size
-        self.full = self.full + 1 if size == _READ_BYTES else 0
-        try:
-            sent = self.peer.sock.send(view[:size])
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            self.tunnel.close(_reason(error))
-            return
-        if sent < size:
-            self.pending = bytes(view[sent:size])
-            self._wait_for_peer()
+        elif not self.is_mute:
+            self.count += size
+            self.full = self.full + 1 if size == _READ_BYTES else 0
+            sent = self._send(view[:size])
+            if sent < size:
+                self.pending = bytes(view[sent:size])
+                self._wait_for_peer()
 
     def _splice(self, pipe: Pipe) -> None:
         try:
             size = os.splice(self.fd, pipe[1], PIPE_BYTES, flags=_SPLICE)
         except BlockingIOError:
-            self._release()
-            return
-        except OSError as error:
-            self.tunnel.close(_reason(error))
+            self._release(pipe)
             return
         if size == 0:
-            self._release()
+            self._release(pipe)
             self._end()
             return
         self.count += size
         self.in_pipe = size
-        if size < _SMALL_SPLICE_BYTES:
-            self.small += 1
-            if self.small == _SMALL_SPLICES_TO_FALL_BACK:
-                self.full = self.small = 0
-        else:
-            self.small = 0
-        if not self._drain_pipe(pipe):
+        self.small = self.small + 1 if size < _SMALL_SPLICE_BYTES else 0
+        if self.small == _SMALL_SPLICES_TO_FALL_BACK:
+            self.full = self.small = 0
+        if not self._drain(pipe):
             self._wait_for_peer()
 
-    def _drain_pipe(self, pipe: Pipe) -> bool:
-        """Write what the pipe holds. True: it is empty and given back (or the tunnel is closed)."""
+    def _drain(self, pipe: Pipe) -> bool:
+        """Write what the pipe holds. True: it is empty and given back."""
         try:
             self.in_pipe -= os.splice(pipe[0], self.peer.fd, self.in_pipe, flags=_SPLICE)
         except BlockingIOError:
             return False
-        except OSError as error:
-            self.tunnel.close(_reason(error))
-            return True
-        if self.in_pipe:
-            return False
-        self._release()
-        return True
+        if not self.in_pipe:
+            self._release(pipe)
+        return not self.in_pipe
 
-    def _release(self) -> None:
-        if self.pipe is not None:
-            self.tunnel.relay.pipes.give(self.pipe)
-            self.pipe = None
+    def _release(self, pipe: Pipe) -> None:
+        self.tunnel.relay.pipes.give(pipe)
+        self.pipe = None
+
+    def _send(self, data: bytes | memoryview) -> int:
+        try:
+            return self.peer.sock.send(data)
+        except BlockingIOError:
+            return 0
 
     def _wait_for_peer(self) -> None:
         self.watch(self.mask & ~IN)
         self.peer.watch(self.peer.mask | OUT)
-
-    def flush(self) -> None:
-        """The peer takes bytes again: write what is pending, then read on."""
-        is_empty = self._drain_pipe(self.pipe) if self.pipe is not None else self.send_pending()
-        if is_empty and not self.tunnel.is_closed:
-            self.peer.watch(self.peer.mask & ~OUT)
-            self.watch(self.mask | IN)
-
-    def send_pending(self) -> bool:
-        """True: nothing is pending any more (or the tunnel is closed)."""
-        try:
-            sent = self.peer.sock.send(self.pending)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            self.tunnel.close(_reason(error))
-            return True
-        self.pending = self.pending[sent:]
-        return not self.pending
-
-    def begin(self, pending: bytes) -> None:
-        """Write `pending` to the peer first."""
-        self.pending = pending
-        if pending and not self.send_pending():
-            self._wait_for_peer()
-        elif not self.tunnel.is_closed:
-            self.watch(self.mask | IN)
 
     def _end(self) -> None:
         """This socket's stream has ended: pass it on, and end the tunnel when it was the second one."""
         self.is_ended = True
         if self.peer.is_ended:
             self.tunnel.close("end")
-            return
-        self.watch(self.mask & ~IN)
-        try:
+        else:
+            self.watch(self.mask & ~IN)
             self.peer.sock.shutdown(socket.SHUT_WR)
-        except OSError as error:
-            self.tunnel.close(_reason(error))
 
 
 class Tunnel:
     """Two sockets that are relayed. `close_reason` says why it ended: end, idle, life, or an error."""
 
     __slots__ = (
-        "__weakref__",
-        "_a",
-        "_b",
-        "_last",
-        "_on_close",
-        "_quiet",
-        "_ttl",
-        "close_reason",
-        "relay",
-    )
+        "__weakref__", "_ends", "_last", "_on_close", "_quiet", "_ttl", "close_reason", "relay",
+    )  # fmt: skip
 
-    def __init__(self, relay: "Relay", on_close: "Callable[[Tunnel], None] | None") -> None:
-        self.relay = relay
+    def __init__(
+        self,
+        relay: "Relay",
+        a: socket.socket,
+        b: socket.socket,
+        is_a_mute: bool,
+        on_close: "Callable[[Tunnel], None] | None",
+    ) -> None:
+        self.relay, self._on_close = relay, on_close
         self.close_reason = ""
-        self._on_close = on_close
-        self._last = 0
-        self._quiet = 0
+        self._last = self._quiet = 0
         self._ttl = relay.life_sweeps
+        one, other = self._ends = _End(a, self, is_mute=is_a_mute), _End(b, self)
+        one.peer, other.peer = other, one
 
     @property
     def bytes_from_a(self) -> int:
         """Bytes that went from the first socket to the second, without those given to `start`."""
-        return self._a.count
+        return self._ends[0].count
 
     @property
     def bytes_from_b(self) -> int:
         """Bytes that went from the second socket to the first, without those given to `start`."""
-        return self._b.count
+        return self._ends[1].count
 
     @property
     def is_closed(self) -> bool:
         """Both sockets are closed."""
         return bool(self.close_reason)
 
-    def begin(
-        self, a: socket.socket, b: socket.socket, to_b: bytes, to_a: bytes, mute: bool
-    ) -> None:
+    def begin(self, *pending: bytes) -> None:
         """Only for Relay.start."""
-        self._a, self._b = _End(a, self), _End(b, self)
-        self._a.is_mute = mute
-        self._a.peer, self._b.peer = self._b, self._a
-        self._a.begin(to_b)
-        if not self.is_closed:
-            self._b.begin(to_a)
+        try:
+            for end, data in zip(self._ends, pending, strict=True):
+                end.pending = data
+                end.flush()
+        except OSError as error:
+            self.close(error.strerror or type(error).__name__)
 
     def close(self, reason: str = "closed") -> None:
         """Close both sockets at once. Harmless when closed."""
         if self.close_reason:
             return
         self.close_reason = reason
-        for end in (self._a, self._b):
+        for end in self._ends:
             if end.pipe is not None:
                 self.relay.pipes.drop(end.pipe)
                 end.pipe = None
-            end.pending = b""
             self.relay.poller.closing(end.fd)
             end.mask = 0
             end.sock.close()
@@ -323,11 +277,9 @@ class Tunnel:
 
     def sweep(self) -> None:
         """Once per sweep: close when quiet or alive for too long."""
-        total = self._a.count + self._b.count
-        if total != self._last:
-            self._last, self._quiet = total, 0
-        else:
-            self._quiet += 1
+        total = self.bytes_from_a + self.bytes_from_b
+        self._quiet = self._quiet + 1 if total == self._last else 0
+        self._last = total
         self._ttl -= 1
         if self._ttl <= 0:
             self.close("life")
@@ -364,9 +316,9 @@ class Relay:
         `to_b` and `to_a` are written first. `is_a_mute`: what `a` sends is dropped, its end is passed on. `on_close` is
         called once, after both sockets were closed; possibly before this returns.
         """
-        tunnel = Tunnel(self, on_close)
+        tunnel = Tunnel(self, a, b, is_a_mute, on_close)
         self.tunnels.add(tunnel)
-        tunnel.begin(a, b, to_b, to_a, is_a_mute)
+        tunnel.begin(to_b, to_a)
         return tunnel
 
     def close(self) -> None:
@@ -381,7 +333,3 @@ class Relay:
         for tunnel in list(self.tunnels):
             tunnel.sweep()
         self.pipes.trim()
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or type(error).__name__

@@ -222,6 +222,19 @@ class FrontEnd:
         if change is Change.DEAD:
             backend.cut()
 
+    def status(self) -> dict[str, object]:
+        """For the status page."""
+        shown = "name state connections total transitions detail".split()
+        backends = [
+            {key: getattr(state, key) for key in shown}
+            | {"bytes_in": backend.bytes_in, "bytes_out": backend.bytes_out}
+            for state, backend in zip(self.balancer.states, self.backends.values(), strict=True)
+        ]
+        listen = self.config.listen
+        return {
+            "name": self.config.name, "listen": listen, "refused": self.refused, "backends": backends,
+        }  # fmt: skip
+
     def close(self) -> None:
         """Accept no more, for good, and drop who has no backend yet."""
         self.accept(False)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from lbproxy.config import Config, FrontEndConfig
-from lbproxy.health import Check, check_context, watch
+from lbproxy.health import unverified, watch
 from lbproxy.poller import Poller
 from lbproxy.relay import PIPES_MAX, Relay
 from lbproxy.server import FrontEnd
@@ -104,21 +104,11 @@ class Service:
             front_end.accept(False)
 
     def _watch(self, front: FrontEndConfig, front_end: FrontEnd) -> None:
-        health = self.config.health
-        tls = check_context(front.check_ca) if front.check == "https" else None
-        for backend in self.config.backends:
-            port = backend.check_port or backend.ports[front.name]
-            check = Check(
-                backend.address,
-                port,
-                front.check,
-                health.interval_s,
-                health.timeout_s,
-                front.send_proxy and not backend.check_port,
-                tls,
-            )
-            report = partial(front_end.reported, front_end.backends[backend.name])
-            self._tasks.append(asyncio.create_task(watch(check, report)))
+        tls = unverified() if front.name == "https" else None
+        for backend in front_end.backends.values():
+            report = partial(front_end.reported, backend)
+            checking = watch(backend.address, self.config.health, tls, front.send_proxy, report)
+            self._tasks.append(asyncio.create_task(checking))
 
     async def _tick(self) -> None:
         while True:
@@ -162,27 +152,7 @@ class Service:
         return {
             "connections": self.connections,
             "connections_max": self._max,
-            "frontends": [
-                {
-                    "name": front_end.config.name,
-                    "listen": front_end.config.listen,
-                    "refused": front_end.refused,
-                    "backends": [
-                        {
-                            "name": s.name,
-                            "state": s.state,
-                            "connections": s.connections,
-                            "total": s.total,
-                            "transitions": s.transitions,
-                            "check": s.detail,
-                            "bytes_in": front_end.backends[s.name].bytes_in,
-                            "bytes_out": front_end.backends[s.name].bytes_out,
-                        }
-                        for s in front_end.balancer.states
-                    ],
-                }
-                for front_end in self.front_ends
-            ],
+            "frontends": [front_end.status() for front_end in self.front_ends],
         }
 
     def table(self) -> str:

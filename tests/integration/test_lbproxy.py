@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -319,40 +320,47 @@ def test_idle_connection_is_closed(group: Group) -> None:
 
 
 def test_backend_learns_the_clients_address_by_proxy_header(group: Group) -> None:
-    group.front_extra = 'send_proxy = true\ncheck = "tcp"'
+    group.front_extra = "send_proxy = true"
+    heard: list[bytes] = []
     with contextlib.ExitStack() as stack:
-        servers = [
-            stack.enter_context(socket.create_server(("127.0.0.1", port)))
-            for port in group.backend_ports
-        ]
-        for server in servers:
-            server.settimeout(0.05)
+        for port in group.backend_ports:
+            server = stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            threading.Thread(target=listen_and_be_ready, args=(server, heard), daemon=True).start()
         group.start_balancer()
         eventually(lambda: group.up() == {"A", "B"}, 10)
-        client = stack.enter_context(group.client())
-        client.sendall(b"hello")
-        mine = client.getsockname()
-        received = b""
-        for server in servers * 50:
-            received = received or first_bytes(server)
-    header = parse(received)
-    assert header is not None
+        with group.client() as client:
+            client.sendall(b"hello\r\n\r\n")
+            mine = client.getsockname()
+            assert client.recv(100)
+        for port in group.backend_ports:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as end:
+                end.sendall(b"end")
+    said = [data for data in heard if data.endswith(b"hello\r\n\r\n")]
+    header = parse(said[0])
+    assert header is not None and len(said) == 1
     assert header.source == mine
     assert header.destination == ("127.0.0.1", group.port)
-    assert received[header.size :] == b"hello"
+    assert said[0][header.size :] == b"hello\r\n\r\n"
+    checks = [parse(data) for data in heard if b"/health/ready" in data]
+    assert checks and all(check and check.is_local for check in checks)
 
 
-def first_bytes(server: socket.socket) -> bytes:
-    """What the next connection sends within a moment; checks send nothing."""
-    with contextlib.suppress(TimeoutError):
+def listen_and_be_ready(server: socket.socket, heard: list[bytes]) -> None:
+    """Answer 200 to whatever ends with an empty line; end with the first that says so."""
+    while True:
         conn, _ = server.accept()
         with conn:
-            conn.settimeout(0.3)
             data = conn.recv(4096)
-            while data and not data.endswith(b"hello"):
-                data += conn.recv(4096)
-            return data
-    return b""
+            while data[12:].find(b"\r\n\r\n") < 0 and not data.startswith(b"end"):
+                piece = conn.recv(4096)
+                if not piece:
+                    break
+                data += piece
+            heard.append(data)
+            if data.startswith(b"end"):
+                return
+            with contextlib.suppress(OSError):
+                conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
 
 def test_soft_end_lets_connections_finish(group: Group) -> None:

@@ -17,7 +17,6 @@ address = "127.0.0.11"
 name = "StationB"
 address = "127.0.0.12"
 ports = { http = 27080 }
-check_port = 17081
 """
 
 
@@ -30,15 +29,10 @@ def problems(text: str) -> str:
 def test_defaults_are_what_a_group_has() -> None:
     config = parse_config(GOOD)
     http, https = config.front_ends
-    assert (http.listen, http.check, http.policy) == (
-        ("0.0.0.0", 17080),
-        "http",
-        "least_connections",
-    )
-    assert (https.listen, https.check, https.send_proxy) == (("::", 17443), "https", True)
+    assert (http.listen, http.policy) == (("0.0.0.0", 17080), "least_connections")
+    assert (https.listen, https.send_proxy) == (("::", 17443), True)
     assert config.backends[0].ports == {"http": 17080, "https": 17443}
     assert config.backends[1].ports == {"http": 27080, "https": 17443}
-    assert config.backends[1].check_port == 17081
 
 
 def test_every_problem_is_named_at_once() -> None:

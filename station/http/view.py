@@ -2,13 +2,17 @@
 
 All stations flip at T, but their clocks differ by up to 250 ms. A client that reads repomd.xml, then its signature,
 must not get one of each kind: the name that is asked first is held over T, the others flip at T.
+
+The hold begins as early as a client may be cut off between its two requests: where the second one meets a station that
+has just frozen, the balancer needs up to 2.5 s (two checks, 500 ms apart, of 1 s each) to end that connection, and
+dnf asks another station after that. With a hold that began at T - 1 s such clients failed.
 """
 
 import re
 from dataclasses import dataclass
 from enum import Enum
 
-HOLD_BEFORE_S = 1.0  # a client's gap between its two requests, and the skew
+HOLD_BEFORE_S = 3.0  # a client's gap between its two requests, one of them cut off, and the skew
 HOLD_AFTER_S = 0.25  # the greatest skew under which nobody flips before everybody may
 
 _HASH_NAMED = re.compile(rb"[0-9a-f]{32,128}-")
@@ -57,7 +61,7 @@ def name_of(path: bytes) -> Name:
 def show(flip: Flip, name: Name, now: float, *, is_zypp: bool = False) -> Shown:
     """What `name` shows at boot-clock second `now`.
 
-    dnf asks for repomd.xml first, so it is held from T - 1 s to T + 250 ms; ZYpp asks for the signature first, so
+    dnf asks for repomd.xml first, so it is held from T - 3 s to T + 250 ms; ZYpp asks for the signature first, so
     for it the signature is held and repomd.xml flips at T. A first publication is not held: there is no other.
     """
     if not flip.next:

@@ -9,8 +9,9 @@ class Rules:
 
     # A heartbeat travels each second: four may be lost before a station is taken for absent.
     present_s: float = 5.0
-    # From writing a publication to T: two pulls and the hold before T fit in.
-    lead_s: float = 2.0
+    # From writing a publication to T: the hold of 3 s before T, and the 2 s for which the workers of a station whose
+    # control has just frozen, and did not hear of it, go on answering.
+    lead_s: float = 5.0
     # Requests are held until T + 250 ms; the next publication is not written before.
     hold_after_s: float = 0.25
     # A laggard that fetches nothing for so long is left behind …

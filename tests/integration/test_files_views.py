@@ -64,7 +64,7 @@ def wait_for(what: Callable[[], object], seconds: float = 3.0) -> None:
 def test_repomd_is_held_over_a_flip_and_answered_with_the_new_one(lab: FilesLab) -> None:
     old, new = two_revisions(lab)
     lab.publish(SOURCE, old)
-    at = boot() + 1.5
+    at = boot() + 3.6
     flip_at(lab, old, new, at)
     assert lab.get(BASE + "repodata/repomd.xml")[1] == b"old repomd"
     time.sleep(max(0.0, at - 0.8 - boot()))

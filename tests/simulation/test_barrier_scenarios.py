@@ -8,7 +8,7 @@ from station.model.identity import Revision
 from station.model.publication import Publication
 from station.publish import duty
 from station.publish.barrier import Barrier
-from station.publish.rules import Rules
+from station.publish.rules import RULES, Rules
 from station.publish.view import Freeze
 from tests.simulation.barrier_checks import Broken
 from tests.simulation.barrier_station import SOURCE, Station
@@ -202,7 +202,7 @@ def test_holder_that_dies_after_writing_does_not_stop_the_flip() -> None:
     written = run_until_written(world)
     world.run(0.5)
     world.kill(holder(world))
-    world.run(2.5)
+    world.run(RULES.lead_s + 0.5)
     assert set(lives(world).values()) == {written.number}
     assert spread(world, written) < 0.1
 

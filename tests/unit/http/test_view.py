@@ -30,15 +30,15 @@ def test_names_are_told_apart(path: bytes, expected: Name) -> None:
 @pytest.mark.parametrize(
     ("name", "is_zypp", "now", "expected"),
     [
-        (Name.REPOMD, False, T - 1.01, Shown("old")),
-        (Name.REPOMD, False, T - 1.0, Shown("", T + 0.25)),
+        (Name.REPOMD, False, T - 3.01, Shown("old")),
+        (Name.REPOMD, False, T - 3.0, Shown("", T + 0.25)),
         (Name.REPOMD, False, T + 0.24, Shown("", T + 0.25)),
         (Name.REPOMD, False, T + 0.25, Shown("new")),
         (Name.SIGNATURE, False, T - 0.01, Shown("old")),
         (Name.SIGNATURE, False, T, Shown("new")),
         (Name.PLAIN, False, T - 0.01, Shown("old")),
         (Name.PLAIN, False, T, Shown("new")),
-        (Name.SIGNATURE, True, T - 1.0, Shown("", T + 0.25)),
+        (Name.SIGNATURE, True, T - 3.0, Shown("", T + 0.25)),
         (Name.SIGNATURE, True, T + 0.25, Shown("new")),
         (Name.REPOMD, True, T - 0.01, Shown("old")),
         (Name.REPOMD, True, T, Shown("new")),

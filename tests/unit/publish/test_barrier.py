@@ -64,10 +64,10 @@ def test_station_a_has_the_duty_of_these_tests() -> None:
     assert duty.holder(SOURCE, "ab") == duty.holder(SOURCE, "abc") == "a"
 
 
-def test_a_candidate_that_all_have_is_published_in_two_seconds() -> None:
+def test_a_candidate_that_all_have_is_published_with_a_lead() -> None:
     state = replace(shown(), upstream=revision("b"))
     now = later(CALM)
-    expected = WritePublication(SOURCE, publication(4, 101, "b"), now.wall + 2.0)
+    expected = WritePublication(SOURCE, publication(4, 101, "b"), now.wall + 5.0)
     assert written(view(state, *holder_of_all("a", "b")), now) == [expected]
 
 

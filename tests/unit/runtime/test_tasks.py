@@ -1,0 +1,49 @@
+"""No task dies in silence, and all of a group end together."""
+
+import asyncio
+
+import pytest
+
+from station.runtime.tasks import Tasks
+
+
+async def fail() -> None:
+    raise ValueError("broken")
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+async def test_the_owner_is_told_of_a_task_that_failed_by_name() -> None:
+    told: list[tuple[str, str]] = []
+    tasks = Tasks(on_death=lambda name, error: told.append((name, str(error))))
+    tasks.start(fail(), name="registry")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert told == [("registry", "broken")]
+
+
+async def test_a_failure_without_an_owner_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = Tasks()
+    tasks.start(fail(), name="registry")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert "event='task.died' task='registry'" in capsys.readouterr().err
+
+
+async def test_close_ends_all_and_is_no_failure() -> None:
+    told: list[str] = []
+    tasks = Tasks(on_death=lambda name, _: told.append(name))
+    running = [tasks.start(forever(), name=str(number)) for number in range(3)]
+    await asyncio.sleep(0)
+    await tasks.close()
+    assert all(task.cancelled() for task in running)
+    assert told == []
+
+
+async def test_a_task_that_ends_by_itself_is_forgotten() -> None:
+    tasks = Tasks()
+    task = tasks.start(asyncio.sleep(0, "done"), name="short")
+    assert await task == "done"
+    await tasks.close()

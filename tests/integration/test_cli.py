@@ -137,6 +137,19 @@ def test_a_freeze_without_a_revision_to_hold_is_refused(shell: Shell) -> None:
     shell.ok("source", "delete", "cold")
 
 
+def test_keepalived_judges_its_configuration(shell: Shell) -> None:
+    interfaces = sorted({path.name for path in Path("/sys/class/net").iterdir()} - {"lo"})
+    if not interfaces:
+        pytest.skip("keepalived takes no configuration without a network interface")
+    pair = ["--balancer", "192.0.2.8", "--balancer", "192.0.2.9", "--own", "192.0.2.9"]
+    words = ["balancer", "render", "keepalived", *pair, "--check", "--interface"]
+    assert f"{ADDRESS}/32 dev {interfaces[-1]}" in shell.ok(*words, interfaces[-1])
+    done = shell.run(*words, "nowhere0")
+    assert (done.returncode, "nowhere0" in done.stderr) == (1, True)
+    code, said = shell.refused(*words[:-1], "--interface", "eth0", "--address", "lb.example.com")
+    assert (code, "is no address" in said) == (2, True)
+
+
 def test_texts_for_clients_and_the_balancer_are_printed(shell: Shell) -> None:
     shell.ok("source", "create", "base", "--url", "http://127.0.0.1:9/base")
     shell.ok("profile", "create", "web", "--station", "StationA", "--source", "base")
@@ -145,8 +158,12 @@ def test_texts_for_clients_and_the_balancer_are_printed(shell: Shell) -> None:
     text = shell.ok("profile", "repo", "web", "--scheme", "http")
     assert f"mirrorlist=http://{ADDRESS}:17080/mirrorlist/base/web" in text
     assert f"server StationA {ADDRESS}:17443 " in shell.ok("balancer", "render", "haproxy")
-    code, said = shell.refused("balancer", "render", "nginx")
-    assert (code, "haproxy" in said) == (2, True)
+    assert shell.run("balancer", "render", "nginx").returncode == 2
+    assert "listen https" in shell.ok("balancer", "render", "haproxy", "--check")
+    done = shell.run("balancer", "render", "haproxy", "--check", "--balance", "luck")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "haproxy refuses the text" in done.stderr
+    assert "luck" in done.stderr
     assert shell.json("mirror", "revisions", "base") == []
     code, said = shell.refused("mirror", "purge", "base")
     assert (code, "profile web (station StationA) refers to it" in said) == (1, True)

@@ -115,6 +115,6 @@ def test_a_host_without_firewalld_is_told_the_ports() -> None:
     assert any("16080, 17080, 17443, 17946" in note for note in plan(config()).notes)
 
 
-@pytest.mark.parametrize("path", ["/home/x/mirror", "/root/mirror"])
+@pytest.mark.parametrize("path", ["/home/X/mirror", "/root/MIRROR"])
 def test_a_storage_path_that_the_unit_cannot_see_is_named(path: str) -> None:
     assert any("does not see" in note for note in plan(config({"directory": path})).notes)

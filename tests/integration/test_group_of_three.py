@@ -155,16 +155,16 @@ def test_twenty_installs_survive_the_death_of_a_station_and_it_comes_back(
 
 def test_idle_station_is_small_and_answers_soon_after_start(lab: LabUnderTest) -> None:
     station = lab.stations[1]
-    size = pss_mib(station.processes())
+    processes = station.processes()
+    size = pss_mib(processes)
     station.kill_all()
     wait_until("its ports are free", lambda: not answers(station), 10.0)
     began = time.monotonic()
     station.start_again()
     wait_until("the first answer", lambda: answers(station), 20.0)
     took = time.monotonic() - began
-    print(
-        f"idle {size:.0f} MiB PSS in {len(station.processes())} processes; first answer {took:.2f} s"
-    )
+    print(f"idle {size:.0f} MiB PSS in {len(processes)} processes; first answer {took:.2f} s")
+    assert len(processes) == 7, "supervisor, control, storage child, four workers"
     assert size <= 140
     assert took <= 2.0
 

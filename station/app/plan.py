@@ -123,12 +123,19 @@ def _files(config: dict[str, Any], sockets: Sockets, index: int) -> ChildSpec:
             "key": mirror["sslkey"] or str(state / "pki" / "public.key"),
         },
         "balancers": config["balancers"],
+        "access_log": _access_log(mirror),
         "limits": config.get("limits", {}),
         "tcp_congestion": config.get("tcp_congestion", ""),
     }
     return ChildSpec(
         f"files-{index}", "station.serve.files_worker", settings, tuple(descriptors.values())
     )
+
+
+def _access_log(mirror: dict[str, Any]) -> dict[str, str]:
+    """What the files workers log; nothing by default."""
+    form = mirror["access_log"]
+    return {"format": form, "path": mirror["access_log_file"]} if form else {}
 
 
 def _proxy(config: dict[str, Any], sockets: Sockets, index: int) -> ChildSpec:

@@ -168,6 +168,12 @@ class MirrorSettings(Section):
     is_sslverify_enabled: bool = Field(
         default=True, description="whether the .repo files we hand out verify the certificate"
     )
+    access_log: Annotated[str, Field(pattern=r"^(|combined|json)$")] = Field(
+        default="", description="combined or json: a line per answer of both ports; empty: none"
+    )
+    access_log_file: File = Field(
+        default="", description="where access_log goes; empty: the log of the station (stderr)"
+    )
 
 
 class PeerSettings(Section):

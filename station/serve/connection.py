@@ -25,7 +25,7 @@ class Connection(Sender):
     """`address` is what the per-address cap counts, None where there is none."""
 
     __slots__ = (
-        "_arrived", "_buffer", "_close_after", "_head", "_is_admitted", "_lingered", "_memo",
+        "_answering", "_arrived", "_buffer", "_close_after", "_head", "_is_admitted", "_lingered", "_memo",
         "_recv", "_relay", "_request", "_send", "_served", "address",
     )  # fmt: skip
 
@@ -38,6 +38,7 @@ class Connection(Sender):
         self._buffer = bytearray()
         self._head = b""
         self._request: Request | None = None
+        self._answering: tuple[Request, int, int] | None = None  # for the access log
         self._arrived = 0.0
         self._relay: Relay | None = None
         self._close_after = False
@@ -212,6 +213,7 @@ class Connection(Sender):
             self._relay_to_control()
             return
         shared.counters.add(f"requests_{self._client.listener}_{reply.status}")
+        self._answering = request, reply.status, self._sent
         self._close_after = reply.close
         if isinstance(reply, Complete):
             self._answer(reply, asked_at, keep_alive=request.keep_alive)
@@ -240,7 +242,15 @@ class Connection(Sender):
         else:
             self._start(BytesTransfer(memoryview(reply.data)[sent:]))
 
+    def _log_answer(self) -> None:
+        log = self._shared.access_log
+        if log is not None and self._answering is not None:
+            (request, status, before), self._answering = self._answering, None
+            took_s = boot() - self._arrived
+            log.add(self._client, request, status, self._sent - before, _clock.wall(), took_s)
+
     def _answered(self) -> None:
+        self._log_answer()
         if not self._close_after:
             self._shared.guard.watch(self, self._shared.limits.idle_s, "idle")
         elif self._buffer:
@@ -341,6 +351,7 @@ class Connection(Sender):
         if not self.is_open:
             return
         shared = self._shared
+        self._log_answer()  # one that is cut shows by its bytes
         self._unhold()
         self._drop_transfer()
         relay, self._relay = self._relay, None

@@ -18,6 +18,7 @@ from typing import Any
 from station.runtime.clock import system_clock
 from station.runtime.leash import READY, Leash
 from station.runtime.lines import line, set_process
+from station.serve.access_log import AccessLog
 from station.serve.feed import Feed
 from station.serve.files import Files
 from station.serve.guard import Guard
@@ -67,14 +68,18 @@ class FilesWorker:
             self._world, self._feed, self._pool, self._clock, limits, self._guard, self._counters
         )
         router = Router(self._world, self._feed, self._library, files, self._clock, limits)
+        log = settings.get("access_log") or {}
+        self._log = AccessLog(log["format"], log["path"], self._counters) if log else None
+        # A memo answers without a look at the request, which a log wants.
+        is_used = self._log is None
         self._memos = {
-            "http": Memo(self._world, limits),
-            "https": Memo(self._world, limits),
+            "http": Memo(self._world, limits, is_used=is_used),
+            "https": Memo(self._world, limits, is_used=is_used),
             "none": Memo(self._world, limits, is_used=False),
         }
         self._shared = Shared(
             loop, self._guard, limits, self._counters, router, self._world, settings["relay"],
-            self._memos,
+            self._memos, self._log,
         )  # fmt: skip
         self._guard.on_crowded = self._shared.forget_answers
         self._feed.on_change = self._changed
@@ -102,6 +107,8 @@ class FilesWorker:
         """Begin to work, and accept once control has spoken: until then the backlog, or the worker before us, does."""
         self._feed.attach(self._loop)
         self._guard.attach(self._loop)
+        if self._log is not None:
+            self._log.attach(self._loop)
         self._loop.call_later(FIRST_WORD_S, self._accept)
         self._housekeeping()
 
@@ -143,6 +150,8 @@ class FilesWorker:
         """Give back files and sockets."""
         for connection in list(self._shared.connections):
             connection.abort()
+        if self._log is not None:
+            self._log.flush()
         self._feed.close()
         self._library.close()
 

@@ -1,6 +1,7 @@
 """Sends what one send does not finish: at each event a bounded step, at a minimum rate, until the answer is out."""
 
 import asyncio
+from abc import ABC, abstractmethod
 
 from station.runtime.lines import line
 from station.serve.reply import Client, FromFill
@@ -11,7 +12,7 @@ from station.serve.wire import Wire
 FILL_POLL_S = 0.05
 
 
-class Sender(Wire):
+class Sender(Wire, ABC):
     """The sending half of a connection, which says what comes after an answer."""
 
     __slots__ = (
@@ -26,21 +27,21 @@ class Sender(Wire):
         self._sent = self._mark = 0
         self.deadline, self.limit, self.slot = 0.0, "", 0
 
+    @abstractmethod
     def expire(self, limit: str) -> None:
         """See guard.Guarded."""
-        raise NotImplementedError
 
+    @abstractmethod
     def abort(self) -> None:
         """Reset the connection: the client must not take what it has for the whole."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _answered(self) -> None:
         """The answer is out."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _advance(self) -> None:
         """Go on with the next request."""
-        raise NotImplementedError
 
     def _start(self, transfer: Transfer) -> None:
         self._transfer = transfer
@@ -59,19 +60,21 @@ class Sender(Wire):
         transfer = self._transfer
         if transfer is None:
             return
-        before = transfer.sent
+        before, progress, broken = transfer.sent, Progress.MORE, None
         try:
             progress = transfer.step(self._sock)
         except BlockingIOError:
-            progress = Progress.MORE
+            pass
         except OSError as error:
-            if isinstance(transfer, FillTransfer):
-                line("warning", "fill.broken", error=str(error))
-            self.abort()
-            return
+            broken = error
         gained = transfer.sent - before
         self._sent += gained
         self._shared.counters.add(f"bytes_{self._client.listener}", gained)
+        if broken is not None:
+            if isinstance(transfer, FillTransfer):
+                line("warning", "fill.broken", error=str(broken))
+            self.abort()
+            return
         if progress is Progress.MORE:
             self.write_with(self._pump)
             return

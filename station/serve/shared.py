@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from station.serve.access_log import AccessLog
 from station.serve.guard import Guard
 from station.serve.limits import Counters, Limits
 from station.serve.memo import Memo
@@ -31,6 +32,7 @@ class Shared:
     world: World
     relay: str
     memos: dict[str, Memo]
+    access_log: AccessLog | None = None
     connections: set["Connection"] = field(default_factory=set)
     held: set["Connection"] = field(default_factory=set)
     relays: int = 0

@@ -167,6 +167,7 @@ class FilesLab:
         congestion: str = "",
         command: tuple[str, ...] = (),
         log: Path | None = None,
+        access_log: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory
         self.storage = Storage(directory / "storage")
@@ -175,6 +176,7 @@ class FilesLab:
         self.log = log or directory / "worker.log"
         self._limits, self._balancers, self._tls = dict(limits or {}), balancers or [], tls
         self._congestion, self._command = congestion, command
+        self._access_log = dict(access_log or {})
         self.preface = b""  # sent first on each connection, as a balancer would
 
     def __enter__(self) -> Self:
@@ -198,6 +200,7 @@ class FilesLab:
             ],
             "tls": {"cert": str(self._tls[0]), "key": str(self._tls[1])} if self._tls else None,
             "balancers": self._balancers,
+            "access_log": self._access_log,
             "limits": self._limits,
             "tcp_congestion": self._congestion,
         }

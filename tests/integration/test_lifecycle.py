@@ -272,6 +272,7 @@ def test_stations_stopped_and_started_in_turn_behind_the_balancer_fail_nobody(
                 wait_until("the end", partial(is_gone, station.pid), 35.0)
                 assert running.wait(5) == 0, "a download that ends within the drain is whole"
             assert sha256_of(target) == digest
+            station.stop_restarted()
             station.start_again()
             wait_until("ready again", partial(is_ready, station), 30.0)
             time.sleep(3.0)  # the balancer wants two good answers
@@ -293,6 +294,7 @@ def test_second_signal_ends_a_station_within_two_seconds(
         took = wait_until("the end", partial(is_gone, station.pid), 20.0)
         running.kill()  # it reads what its kernel holds for a while yet
     assert took < 2.5
+    station.stop_restarted()
     station.start_again()
     wait_until("ready again", partial(is_ready, station), 30.0)
 

@@ -27,7 +27,7 @@ EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager"
 # Names of ours that would say one thing with two words (the table of words is in the design).
 FORBIDDEN_NAMES = re.compile(r"(?i)^(class|def) _?(\w*_)?(node|blob|vacuum|activation_key)s?\b")
 
-LEFTOVERS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|pytest\.mark\.skip\b")
+LEFTOVERS = re.compile(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError)\b|pytest\.mark\.skip\b")
 
 # Calls with a better place: (dotted call, where it may be, what to use).
 BANNED_CALLS = {

@@ -28,6 +28,7 @@ from station.control.instances import instance_routes
 from station.control.instances_admin import instance_admin_routes
 from station.control.jobs import JobMaker
 from station.control.kept import Kept
+from station.control.page import admin_token, page_routes
 from station.control.peer_routes import relayed_routes
 from station.control.public_certificate import PublicCertificate
 from station.control.station import Station
@@ -179,6 +180,10 @@ class Control:
             (HttpServer(relayed, is_relayed=True), "relay"),
             (HttpServer(admin, is_relayed=False), "admin"),
         ]
+        if "page" in self._descriptors:
+            token = admin_token(Path(config.state_directory))
+            routes = page_routes(station, config.admin.listen, token)
+            servers.append((HttpServer(routes, is_relayed=False), "page"))
         for server, name in servers:
             await server.serve(self._socket(name))
         return [server for server, _ in servers]

@@ -115,8 +115,7 @@ class Connection(Sender):
             self.close()
             return
         self._served += 1
-        memo.hits += 1
-        memo.hit_bytes += sent
+        memo.hit(answer, sent)
         if sent != len(answer):
             self._start(BytesTransfer(memoryview(answer)[sent:]))
             return

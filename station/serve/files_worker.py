@@ -177,8 +177,13 @@ class FilesWorker:
     def _all_counters(self) -> dict[str, int]:
         found = self._counters.all()
         found["connections"] = self._guard.open
-        found["memo_hits"] = sum(memo.hits for memo in self._memos.values())
-        found["memo_bytes"] = sum(memo.hit_bytes for memo in self._memos.values())
+        for scheme, memo in self._memos.items():
+            for status, count in memo.hits.items():
+                name = f"requests_{scheme}_{status.decode('ascii')}"
+                found[name] = found.get(name, 0) + count
+                found["memo_hits"] = found.get("memo_hits", 0) + count
+            if memo.hit_bytes:
+                found[f"bytes_{scheme}"] = found.get(f"bytes_{scheme}", 0) + memo.hit_bytes
         found["body_hits"], found["body_misses"] = self._pool.hits, self._pool.misses
         found["held"] = len(self._shared.held)
         return found

@@ -21,12 +21,18 @@ class Memo:
         self.answers: dict[bytes, bytes] = {}
         self.last_answers: dict[bytes, bytes] = {}
         self.valid_until = 0.0
-        self.hits = 0
+        self.hits: dict[bytes, int] = {}  # by status, as in the answer's first line
         self.hit_bytes = 0
         self._world = world
         self._entries = limits.memo_entries if is_used else 0
         self._bytes = limits.memo_bytes
         self._room = 0
+
+    def hit(self, answer: bytes, sent: int) -> None:
+        """An answer from here was sent, or a part of it."""
+        status = answer[9:12]
+        self.hits[status] = self.hits.get(status, 0) + 1
+        self.hit_bytes += sent
 
     def clear(self) -> None:
         """Forget all: something changed."""

@@ -97,8 +97,7 @@ class Acceptor:
             answer = memo.last_answers.get(data)
             if answer is not None and boot() < memo.valid_until and shared.guard.has_room:
                 sent = sock.send(answer)
-                memo.hits += 1
-                memo.hit_bytes += sent
+                memo.hit(answer, sent)
                 if sent == len(answer):
                     sock.close()
                     return

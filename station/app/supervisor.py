@@ -77,8 +77,8 @@ class Supervisor:
             )
             return 2
         try:
-            self._sockets: Sockets = open_sockets(self._config)
             self._lock = lock(state)
+            self._sockets: Sockets = open_sockets(self._config)
         except ListenError as error:
             line("error", "listen.failed", error=error.strerror)
             return 2

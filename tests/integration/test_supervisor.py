@@ -183,9 +183,17 @@ def test_the_second_of_two_stations_with_one_configuration_ends_with_2(
         second.config.write_text(station.config.read_text())
         code, said = second.run_to_end()
     assert code == 2
-    assert f"cannot listen on {ADDRESS}:17080: Address already in use" in said
+    assert "station.runs_already" in said
     assert station.is_ready()
     assert station.admin.ask("/status"), "the sockets of the first are untouched"
+
+
+def test_a_station_at_the_address_of_another_ends_with_2(station: OneStation) -> None:
+    with OneStation(ADDRESS) as second:
+        code, said = second.run_to_end()
+    assert code == 2
+    assert f"cannot listen on {ADDRESS}:17080: Address already in use" in said
+    assert station.is_ready()
 
 
 def test_a_second_signal_ends_a_station_that_drains_within_two_seconds(

@@ -1,4 +1,4 @@
-"""Stations under test have fixed ports, so each test module has loopback networks of its own: any two can run at once."""
+"""Stations under test have fixed ports, so each test module has loopback networks of its own: two can run at once."""
 
 import re
 from collections import defaultdict

@@ -70,3 +70,50 @@ def test_no_display_name_breaks_the_file(name: str, expire: int, ipv6: bool) -> 
     assert read.sections() == ["ol9_baseos"]
     assert read["ol9_baseos"]["metadata_expire"] == str(expire)
     assert "$" not in read["ol9_baseos"]["name"]
+
+
+def test_keys_lie_on_the_instance_and_the_proxy_is_the_groups_when_it_is_told_so() -> None:
+    options = RepoOptions(key_directory="/etc/pki/station/keys", by_proxy=True)
+    repo = sections(render_repo_file(GROUP, [a_source(gpgkey="KEY")], options))["ol9_baseos"]
+    assert repo["gpgkey"] == "file:///etc/pki/station/keys/ol9_baseos"
+    assert repo["proxy"] == "http://lb.example.com:16080"
+    assert (repo["gpgcheck"], repo["sslverify"]) == ("1", "1")
+
+
+@given(
+    name=st.text(max_size=60),
+    sources=st.lists(
+        st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True),
+        min_size=1,
+        max_size=4,
+        unique=True,
+    ),
+    by_proxy=st.booleans(),
+    https=st.booleans(),
+)
+def test_file_read_back_is_the_model_whatever_names_there_are(
+    name: str, sources: list[str], by_proxy: bool, https: bool
+) -> None:
+    try:
+        records = [a_source(source, display_name=name, gpgkey="K") for source in sources]
+    except ValueError:
+        return
+    options = RepoOptions(https=https, by_proxy=by_proxy, key_directory="/k")
+    read = sections(render_repo_file(GROUP, records, options))
+    assert read.sections() == sources
+    for source in sources:
+        repo = dict(read[source])
+        assert repo.pop("name") == (name or source).replace("$", "").strip()
+        scheme = "https://lb.example.com:17443" if https else "http://lb.example.com:17080"
+        tls = {"sslverify": "1", "sslcacert": "/etc/pki/station/ca.pem"} if https else {}
+        way = {"proxy": "http://lb.example.com:16080"} if by_proxy else {}
+        assert repo == {
+            "mirrorlist": f"{scheme}/mirrorlist/{source}",
+            "enabled": "1",
+            "metadata_expire": "21600",
+            "gpgcheck": "1",
+            "repo_gpgcheck": "0",
+            "gpgkey": f"file:///k/{source}",
+            **tls,
+            **way,
+        }

@@ -1,0 +1,326 @@
+"""From a bare machine to an installed package: the real script, through the balancer, on a running group."""
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.lab import LabUnderTest, wait_until
+from tests.integration.registration import VENDOR, Machine, ask, station_command
+
+NETWORK = "127.46.1"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[LabUnderTest]:
+    with LabUnderTest(NETWORK) as running:
+        station_command(
+            running, "profile", "create", "web", "--station", "StationB", *sources(running)
+        )
+        yield running
+
+
+def sources(lab: LabUnderTest) -> list[str]:
+    return ["--source", lab.facts["sources"][0]]
+
+
+def wait_for_keys(lab: LabUnderTest) -> None:
+    """Until every station knows the same install keys."""
+
+    def known() -> int:
+        return len({str(s.ask("/profiles/web/keys")) for s in lab.stations})
+
+    wait_until("the keys have travelled", lambda: known() == 1, 5.0)
+
+
+def new_key(lab: LabUnderTest, *options: str) -> str:
+    """An install key that every station knows."""
+    key = station_command(lab, "profile", "key", "create", "web", *options).strip()
+    wait_for_keys(lab)
+    return key
+
+
+@pytest.fixture
+def script(lab: LabUnderTest, tmp_path: Path) -> Path:
+    path = tmp_path / "instance-setup.sh"
+    path.write_text(ask(lab, "GET", "/instance-setup.sh").text)
+    return path
+
+
+def registered(lab: LabUnderTest, root: Path, script: Path, *shell: str) -> Machine:
+    machine = Machine(root, shell or ("sh",))
+    machine.script(script, "--key-file", "-", stdin=new_key(lab))
+    return machine
+
+
+def body(**facts: str) -> dict[str, str]:
+    return {"secret": secrets.token_hex(32), "hostname": "db1", "arch": "x86_64"} | facts
+
+
+def test_one_printed_command_leads_from_a_bare_machine_to_an_installed_package(
+    lab: LabUnderTest, tmp_path: Path
+) -> None:
+    machine, key = Machine(tmp_path / "m"), new_key(lab)
+    (tmp_path / "key").write_text(key)
+    command = station_command(lab, "profile", "command", "web").strip()
+    assert key.split("-")[4] not in command
+    said = machine.run("sh", "-c", f"{command} --key-file {tmp_path}/key")
+    assert "registered as" in said
+    machine.dnf(tmp_path / "dnf").install("station-demo-all").check()
+    row = lab.stations[1].ask(f"/instances/{machine.id}")
+    assert row["profile"] == "web"
+    assert row["facts"]["os_version"] == "9.4"
+    assert machine.read("var/lib/station-instance/previous/vendor.repo") == VENDOR
+    assert not (machine.root / "etc/yum.repos.d/vendor.repo").exists()
+    assert not list((machine.root / "tmp").iterdir())
+
+
+@pytest.mark.parametrize("shell", [("dash",), ("bash",), ("busybox", "ash")], ids=str)
+def test_script_runs_twice_with_the_same_result_and_takes_it_all_back(
+    lab: LabUnderTest, tmp_path: Path, script: Path, shell: tuple[str, ...]
+) -> None:
+    machine = Machine(tmp_path / "m", shell)
+    before, key = machine.files(), new_key(lab)
+    said = machine.script(script, "--dry-run", "--key-file", "-", stdin=key)
+    assert "would register" in said
+    assert machine.files() == before
+    machine.script(script, "--key-file", "-", stdin=key)
+    once = machine.files()
+    assert (
+        "station-instance-setup --check-in" in once["etc/systemd/system/station-check-in.service"]
+    )
+    machine.script(script, "--key-file", "-", stdin=key)
+    assert machine.files() == once
+    program = machine.root / "usr/local/libexec/station-instance-setup"
+    machine.script(program, "--check-in")
+    assert machine.files() == once
+    machine.script(program, "--unregister")
+    assert machine.files() == before
+    assert lab.stations[2].ask(f"/instances/{once['var/lib/station-instance/id'].strip()}") is None
+
+
+def test_machine_that_reaches_only_the_proxy_port_registers_with_the_response_file(
+    lab: LabUnderTest, tmp_path: Path, script: Path
+) -> None:
+    response = station_command(lab, "instance", "rsp", "web")
+    keys = [line.split(" = ")[0] for line in response.splitlines()]
+    assert keys == [
+        "ManagementAgentInstallKey",
+        "Service.plugin.osmh.download",
+        "GatewayServerHost",
+        "GatewayServerPort",
+    ]
+    (tmp_path / "rsp").write_text(response)
+    machine = Machine(tmp_path / "m")
+    machine.script(script, "--response-file", str(tmp_path / "rsp"), "--by-proxy")
+    assert f"proxy={lab.proxy}" in machine.read("etc/yum.repos.d/station.repo")
+    machine.dnf(tmp_path / "dnf").install("station-demo-hello").check()
+    machine.script(machine.root / "usr/local/libexec/station-instance-setup", "--check-in")
+
+
+def test_instance_follows_its_profile_at_the_next_check_in(
+    lab: LabUnderTest, tmp_path: Path, script: Path
+) -> None:
+    machine = registered(lab, tmp_path / "m", script)
+    assert "[more]" not in machine.read("etc/yum.repos.d/station.repo")
+    a = lab.stations[0]
+    a.tell("POST", "/sources", {"id": "more", "url": "http://127.0.0.1:9/more", "type": "PRIVATE"})
+    a.tell("PATCH", "/profiles/web", {"sources": [lab.facts["sources"][0], "more"]})
+    try:
+        wait_until(
+            "everywhere",
+            lambda: all("more" in s.ask("/profiles/web")["sources"] for s in lab.stations),
+            5.0,
+        )
+        machine.script(script, "--check-in")
+        assert "[more]" in machine.read("etc/yum.repos.d/station.repo")
+    finally:
+        a.tell("DELETE", "/sources/more")
+    row = next(r for r in lab.stations[0].ask("/instances") if r["id"] == machine.id)
+    assert row["facts"]["hostname"]
+    listed = station_command(lab, "instance", "list")
+    assert "NORMAL" in listed
+    wait_until(
+        "the others hear when it was seen",
+        lambda: all(
+            s.ask("/instance-statuses")[machine.id]["status"] == "NORMAL" for s in lab.stations
+        ),
+        15.0,
+    )
+
+
+def test_first_check_in_on_another_station_50_ms_later_is_answered(lab: LabUnderTest) -> None:
+    key = new_key(lab)
+    first, second = (f"https://{s.host}:17443" for s in lab.stations[:2])
+    answer = ask(lab, "PUT", "/instances/quick", key, body(), base=first)
+    assert answer.status == 201, answer.text
+    time.sleep(0.05)
+    checked = ask(lab, "POST", "/instances/quick/checkin", answer.json["token"], {}, base=second)
+    assert checked.status == 200, checked.text
+    repos = ask(lab, "GET", "/instances/quick/repos", answer.json["token"], base=second)
+    assert "mirrorlist=" in repos.text
+
+
+def test_lost_reply_and_a_retry_on_another_station_make_one_record_and_one_use(
+    lab: LabUnderTest,
+) -> None:
+    key, facts = new_key(lab, "--uses", "1"), body()
+    for station in lab.stations:
+        base = f"https://{station.host}:17443"
+        assert ask(lab, "PUT", "/instances/again", key, facts, base=base).status in (200, 201)
+    assert [r["id"] for r in lab.stations[2].ask("/instances")].count("again") == 1
+    assert ask(lab, "PUT", "/instances/other", key, body()).status == 403
+    ids = [row["id"] for row in lab.stations[1].ask("/instances")]
+    assert "other" not in ids
+
+
+def test_instance_that_asks_as_another_is_refused(lab: LabUnderTest) -> None:
+    key = new_key(lab)
+    token = {}
+    for name in ("me", "you"):
+        answer = ask(lab, "PUT", f"/instances/{name}", key, body())
+        token[name] = answer.json["token"]
+    assert ask(lab, "GET", "/instances/you/repos", token["me"]).status == 403
+    assert ask(lab, "POST", "/instances/you/checkin", token["me"], {}).status == 403
+    assert ask(lab, "DELETE", "/instances/you", token["me"]).status == 403
+    assert ask(lab, "PUT", "/instances/you", key, body()).status == 403  # another secret
+    assert ask(lab, "GET", "/instances/me/repos", token["me"]).status == 200
+    assert ask(lab, "GET", "/instances/me/repos", token["me"] + "x").status == 401
+
+
+def test_deregistered_instance_is_gone_for_good(lab: LabUnderTest) -> None:
+    key, facts = new_key(lab), body()
+    token = ask(lab, "PUT", "/instances/leaver", key, facts).json["token"]
+    wait_until(
+        "known everywhere", lambda: all(s.ask("/instances/leaver") for s in lab.stations), 5.0
+    )
+    assert ask(lab, "DELETE", "/instances/leaver", token).status == 200
+    wait_until(
+        "gone everywhere", lambda: not any(s.ask("/instances/leaver") for s in lab.stations), 5.0
+    )
+    assert ask(lab, "POST", "/instances/leaver/checkin", token, {}).status == 410
+    assert ask(lab, "PUT", "/instances/leaver", "own", facts).status == 401
+    assert lab.stations[0].ask("/instances/leaver") is None
+
+
+def test_revoked_unknown_and_foreign_keys_register_nobody(lab: LabUnderTest) -> None:
+    key = new_key(lab)
+    record = lab.stations[0].ask("/profiles/web/keys")[-1]
+    station_command(lab, "profile", "key", "revoke", "web", record["id"])
+    wait_until(
+        "revoked everywhere",
+        lambda: all("revoked" in s.ask("/profiles/web/keys")[-1]["state"] for s in lab.stations),
+        5.0,
+    )
+    assert ask(lab, "PUT", "/instances/late", key, body()).status == 403
+    other = key[:-12] + "000000000000"
+    assert ask(lab, "PUT", "/instances/late", other, body()).status == 401
+    fresh = new_key(lab)
+    assert ask(lab, "PUT", "/instances/late", fresh, body(profile="db")).status == 403
+
+
+def test_urls_come_from_the_configuration_whatever_the_request_says(lab: LabUnderTest) -> None:
+    forged = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil"}
+    script = ask(lab, "GET", "/instance-setup.sh", headers=forged).text
+    assert lab.facts["balancer"]["host"] in script
+    assert "evil" not in script
+    token = ask(lab, "PUT", "/instances/forged", new_key(lab), body()).json["token"]
+    repos = ask(lab, "GET", "/instances/forged/repos", token, headers=forged).text
+    assert "evil" not in repos
+
+
+def test_nothing_of_it_is_answered_over_http(lab: LabUnderTest) -> None:
+    for path in ("/instance-setup.sh", "/instances/x/repos"):
+        assert ask(lab, "GET", path, base=lab.http).status == 404
+
+
+def test_bad_bodies_are_refused(lab: LabUnderTest) -> None:
+    key = new_key(lab)
+    assert ask(lab, "PUT", "/instances/big", key, b"a" * 10_000_000).status == 413
+    assert ask(lab, "PUT", "/instances/bad", key, body(hostname="a\nb")).status == 400
+    assert ask(lab, "PUT", "/instances/bad", key, body(hostname="$(id)")).status == 400
+    assert ask(lab, "PUT", "/instances/a%20b", key, body()).status == 400
+    assert ask(lab, "PUT", "/instances/wrong", key, body(arch="s390x")).status == 409
+
+
+SPY = """#!/bin/sh
+{{ printf '%s\\n' "$*"; env; }} >>{seen}
+exec {real} "$@"
+"""
+
+
+def test_no_secret_is_in_a_log_a_record_or_a_list_of_processes(
+    lab: LabUnderTest, tmp_path: Path, script: Path
+) -> None:
+    key, spies = new_key(lab), tmp_path / "bin"
+    spies.mkdir()
+    for command in ("curl", "openssl", "cut", "tr", "cat", "cp", "chmod", "mkdir"):
+        text = SPY.format(seen=tmp_path / "seen", real=shutil.which(command))
+        (spies / command).write_text(text)
+        (spies / command).chmod(0o755)
+    machine = Machine(tmp_path / "m", path=f"{spies}:{os.environ['PATH']}")
+    said = machine.script(script, "--key-file", "-", stdin=key)
+    first = machine.token
+    said += machine.script(script, "--check-in")
+    canaries = [
+        key.split("-")[4],
+        machine.read("var/lib/station-instance/secret").strip(),
+        first,
+        machine.token.partition(".")[2],
+    ]
+    for private in ("id", "secret", "token", "settings"):
+        mode = (machine.root / "var/lib/station-instance" / private).stat().st_mode
+        assert mode & 0o777 == 0o600
+    texts = [path.read_text(errors="replace") for path in (lab.root / "l").rglob("*.log")]
+    texts += [said, (tmp_path / "seen").read_text(), station_command(lab, "instance", "list")]
+    texts += [str(lab.stations[0].ask(path)) for path in ("/instances", "/profiles/web/keys")]
+    ledgers = [path for path in (lab.root / "l").rglob("*") if path.name.startswith("registry.")]
+    assert ledgers, "where is the registry?"
+    texts += [path.read_bytes().decode("latin-1") for path in ledgers if path.is_file()]
+    for canary in canaries:
+        assert len(canary) > 40
+        assert not [text for text in texts if canary in text]
+
+
+SHIM = """#!/bin/sh
+echo >>{count}
+[ "$(wc -l <{count})" != {fails} ] || exit 1
+exec {real} "$@"
+"""
+
+
+LONG = [pytest.param(c, marks=pytest.mark.accept) for c in ("cp", "chmod", "mkdir", "openssl")]
+
+
+@pytest.mark.parametrize("command", ["mv", "curl", *LONG])
+def test_command_that_fails_leaves_the_previous_configuration_or_does_no_harm(
+    lab: LabUnderTest, tmp_path: Path, script: Path, command: str
+) -> None:
+    key, shims, failed = new_key(lab), tmp_path / "bin", 0
+    shims.mkdir()
+    count, real = tmp_path / "count", shutil.which(command)
+    for fails in range(1, 60):
+        machine = Machine(tmp_path / str(fails), path=f"{shims}:{os.environ['PATH']}")
+        (shims / command).write_text(SHIM.format(count=count, fails=fails, real=real))
+        (shims / command).chmod(0o755)
+        count.write_text("")
+        said = machine.script(script, "--key-file", "-", stdin=key, check=False)
+        (shims / command).unlink()
+        if said.startswith("failed"):
+            failed += 1
+            assert machine.read("etc/yum.repos.d/vendor.repo") == VENDOR, said
+            assert not (machine.root / "etc/yum.repos.d/station.repo").exists(), said
+            machine.script(script, "--key-file", "-", stdin=key)
+        assert f"[{sources(lab)[1]}]" in machine.read("etc/yum.repos.d/station.repo")
+        assert machine.read("var/lib/station-instance/previous/vendor.repo") == VENDOR
+        assert not list((machine.root / "tmp").iterdir())
+        if count.read_text().count("\n") < fails:
+            break
+    else:
+        raise AssertionError("the last command was never reached")
+    print(f"{command}: {fails - 1} calls, {failed} of them fatal when they fail")
+    assert fails > 3

@@ -1,0 +1,46 @@
+"""The status of an instance."""
+
+import pytest
+
+from station.model.instance_status import (
+    UNREACHABLE_AFTER_S,
+    WARNING_AFTER_S,
+    InstanceStatus,
+    status_of,
+)
+from station.model.records import InstanceRecord
+
+NOW = 1_800_000_000.0
+LONG_AGO = NOW - 1e6
+RECORD = InstanceRecord(id="db1", station="A", secret_digest="d", registered_at=LONG_AGO)
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "status"),
+    [
+        (0.0, InstanceStatus.NORMAL),
+        (WARNING_AFTER_S - 1, InstanceStatus.NORMAL),
+        (WARNING_AFTER_S, InstanceStatus.WARNING),
+        (UNREACHABLE_AFTER_S - 1, InstanceStatus.WARNING),
+        (UNREACHABLE_AFTER_S, InstanceStatus.UNREACHABLE),
+    ],
+)
+def test_silence_is_told_by_how_long_it_lasts(silent_s: float, status: InstanceStatus) -> None:
+    assert status_of(RECORD, NOW - silent_s, NOW, LONG_AGO) is status
+
+
+def test_silence_counts_only_since_somebody_listens() -> None:
+    assert status_of(RECORD, None, NOW, NOW - 60) is InstanceStatus.NORMAL
+    assert status_of(RECORD, None, NOW, NOW - 4000) is InstanceStatus.UNREACHABLE
+
+
+def test_instance_is_registering_until_its_first_check_in() -> None:
+    fresh = RECORD.model_copy(update={"registered_at": NOW - 60})
+    assert status_of(fresh, None, NOW, LONG_AGO) is InstanceStatus.ONBOARDING
+    by_hand = InstanceRecord(id="db1", station="A")
+    assert status_of(by_hand, None, NOW, LONG_AGO) is InstanceStatus.ONBOARDING
+
+
+def test_what_went_wrong_on_it_is_an_error() -> None:
+    record = RECORD.model_copy(update={"facts": {"error": "no .repo file"}})
+    assert status_of(record, NOW, NOW, LONG_AGO) is InstanceStatus.ERROR

@@ -83,7 +83,7 @@ class Feed:
     async def serve(self, listener: socket.socket, tasks: Tasks) -> None:
         """Accept workers on `listener` and beat until cancelled."""
         self._beaten_at = self._clock.boot()
-        self._server = await asyncio.start_unix_server(self._attend, sock=listener)
+        self._server = await asyncio.start_unix_server(self.attend, sock=listener)
         tasks.start(self._beat(), name="feed beats")
 
     async def close(self) -> None:
@@ -103,7 +103,8 @@ class Feed:
         if not self._was_paused():
             self._send_snapshot()
 
-    async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One worker's connection, until it ends."""
         worker = Worker(writer)
         task = asyncio.current_task()
         assert task is not None

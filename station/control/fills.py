@@ -5,14 +5,13 @@ hash, then from upstream, into a growing file that the workers send from.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from station.control.feed import Worker
 from station.runtime.lines import line
 from station.runtime.tasks import Tasks
-from station.sync.launcher import Child, Launcher
 
 Key = tuple[str, str, str]  # source, revision, path
 
@@ -20,6 +19,20 @@ Key = tuple[str, str, str]  # source, revision, path
 FILLS_MAX = 64
 FILL_DEADLINE_S = 600.0
 IDLE_CHILD_S = 30.0
+
+
+class Child(Protocol):
+    """A sync child that takes one order after the other."""
+
+    async def send(self, job: Mapping[str, Any]) -> None: ...
+    def events(self) -> AsyncIterator[dict[str, Any]]: ...
+    async def close(self) -> int: ...
+
+
+class Launcher(Protocol):
+    """Starts sync children. Raises OSError."""
+
+    async def open(self) -> Child: ...
 
 
 @dataclass(slots=True)

@@ -1,0 +1,142 @@
+"""One fetch for all who want a file, and an answer for each, whatever happens."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from station.control.feed import Worker
+from station.control.fills import FILLS_MAX, FillDesk, Key
+from station.runtime.tasks import Tasks
+from tests.unit.control.workers import Ear, a_worker
+
+GROWING = {"sha256": "a" * 64, "size": 9, "mtime": 1, "file": "/pool/growing"}
+
+
+class ScriptedChild:
+    """Takes orders, and says what the test puts into `said`; None ends it."""
+
+    def __init__(self) -> None:
+        self.jobs: list[dict[str, Any]] = []
+        self.said: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+
+    async def send(self, job: Mapping[str, Any]) -> None:
+        self.jobs.append(dict(job))
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        while (event := await self.said.get()) is not None:
+            yield event
+
+    async def close(self) -> int:
+        self.said.put_nowait(None)
+        return 0
+
+
+class Bench:
+    """A desk with one child."""
+
+    def __init__(self) -> None:
+        self.child = ScriptedChild()
+        self.opened = 0
+        self.tasks = Tasks()
+        self.desk = FillDesk(self, self.tasks, make_job=self._job)
+
+    async def open(self) -> ScriptedChild:
+        self.opened += 1
+        return self.child
+
+    def want(self, worker: Worker, number: int, path: str = "a.rpm") -> None:
+        self.desk.want(worker, {"id": number, "source": "base", "revision": "", "path": path})
+
+    async def say(self, event: str, **fields: Any) -> None:
+        self.child.said.put_nowait(
+            {"event": event, "source": "base", "revision": "", "path": "a.rpm", **fields}
+        )
+        await settle()
+
+    def _job(self, key: Key) -> dict[str, Any] | None:
+        return {"path": key[2]} if key[0] == "base" else None
+
+
+async def settle() -> None:
+    """Let everything run that can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def told(ear: Ear) -> list[tuple[int, bool, str]]:
+    fills = [message["fill"] for message in ear.messages()]
+    return [(fill["id"], fill["done"], fill["error"]) for fill in fills]
+
+
+async def test_many_who_want_one_file_cost_one_order_and_all_hear_of_it() -> None:
+    bench = Bench()
+    (one, one_ear), (two, two_ear) = a_worker(), a_worker()
+    bench.want(one, 1)
+    bench.want(two, 7)
+    await settle()
+    await bench.say("growing", **GROWING)
+    await bench.say("filled", **GROWING)
+    assert (bench.opened, len(bench.child.jobs)) == (1, 1)
+    assert told(one_ear) == [(1, False, ""), (1, True, "")]
+    assert told(two_ear) == [(7, False, ""), (7, True, "")]
+    assert bench.desk.filled == 1
+    await bench.tasks.close()
+
+
+async def test_who_comes_late_hears_at_once_how_far_it_is() -> None:
+    bench = Bench()
+    (one, _), (late, ear) = a_worker(), a_worker()
+    bench.want(one, 1)
+    await settle()
+    await bench.say("growing", **GROWING)
+    bench.want(late, 2)
+    assert ear.messages()[0]["fill"]["file"] == "/pool/growing"
+    await bench.tasks.close()
+
+
+async def test_a_failed_fetch_is_told_and_the_next_want_tries_again() -> None:
+    bench = Bench()
+    worker, ear = a_worker()
+    bench.want(worker, 1)
+    await settle()
+    await bench.say("failed", code="missing", detail="nobody has it")
+    assert told(ear) == [(1, False, "missing: nobody has it")]
+    bench.want(worker, 2)
+    await settle()
+    assert len(bench.child.jobs) == 2
+    assert bench.desk.failed == 1
+    await bench.tasks.close()
+
+
+async def test_a_child_that_ends_leaves_nobody_waiting() -> None:
+    bench = Bench()
+    worker, ear = a_worker()
+    bench.want(worker, 1)
+    await settle()
+    bench.child.said.put_nowait(None)
+    await settle()
+    assert told(ear) == [(1, False, "the sync child ended")]
+    await bench.tasks.close()
+
+
+async def test_what_cannot_be_ordered_is_answered_at_once() -> None:
+    bench = Bench()
+    worker, ear = a_worker()
+    bench.desk.want(worker, {"id": 5, "source": "nope", "revision": None, "path": "x"})
+    assert told(ear) == [(5, False, "unknown")]
+    for number in range(FILLS_MAX + 1):
+        bench.want(worker, number, f"{number}.rpm")
+    assert told(ear)[-1] == (FILLS_MAX, False, "unknown")
+    await bench.tasks.close()
+
+
+async def test_a_worker_that_left_is_told_nothing_more() -> None:
+    bench = Bench()
+    worker, ear = a_worker()
+    bench.want(worker, 1)
+    await settle()
+    bench.desk.gone(worker)
+    await bench.say("filled", **GROWING)
+    assert told(ear) == []
+    assert bench.desk.filled == 1
+    await bench.tasks.close()

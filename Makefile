@@ -6,7 +6,7 @@ export PYTHON
 RUN := .venv/bin/
 NORMAL := not accept and not soak
 
-.PHONY: help install lab test check bench accept soak
+.PHONY: help install lab test check bench accept soak rpm
 
 help:
 	@echo 'make lab      stations, a balancer and a demo repository on this machine, until Ctrl-C'
@@ -15,6 +15,7 @@ help:
 	@echo 'make bench    our figures beside those of nginx, haproxy, squid and dnf reposync'
 	@echo 'make accept   the full-length acceptance runs'
 	@echo 'make soak     endless runs, until Ctrl-C'
+	@echo 'make rpm      the wheel and the RPM for Enterprise Linux 9, in dist/'
 	@echo 'make install  .venv and, as root, the distribution packages'
 
 install:
@@ -46,3 +47,7 @@ accept:
 soak:
 	@.ci/setup
 	$(RUN)pytest -m soak --timeout 0 $(PYTEST_ARGS)
+
+rpm:
+	@.ci/setup
+	@.ci/rpm

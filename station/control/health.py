@@ -1,9 +1,10 @@
 """Whether this station should get clients, what is wrong with its storage, and what cures it. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from station.config.schema import Config
 from station.control.storage_view import StorageView
+from station.model.identity import Revision
 from station.model.publication import Publication
 from station.model.records import GroupRecord
 from station.model.states import StorageState
@@ -46,6 +47,16 @@ def storage_refusal(storage: StorageView, shown: Mapping[str, Publication | None
         source for source, live in sorted(shown.items()) if not _is_whole(storage, source, live)
     ]
     return f"storage {state.value}, and {lacking[0]} is not whole on it" if lacking else ""
+
+
+def lacks_manifest(
+    here: Mapping[str, Collection[Revision]], shown: Mapping[str, Publication | None]
+) -> str:
+    """The first source whose live revision cannot be looked up here; empty when all can. `shown` as above."""
+    for source, live in sorted(shown.items()):
+        if live is not None and live.revision not in here.get(source, ()):
+            return source
+    return ""
 
 
 def differences(config: Config, group: GroupRecord) -> list[str]:

@@ -29,6 +29,8 @@ from station.runtime.clock import Clock
 
 # Half of what the hold around a flip forgives; a peer that was busy while it answered is measured again soon.
 OFFSET_ERROR_MAX_S = 0.125
+# A starting station waits so long for the manifests of what is live; if nobody has them, serving the rest is better.
+MANIFESTS_WAIT_S = 10.0
 
 Peers = Mapping[str, tuple[bool, StationReport]]  # name → is present, last report
 
@@ -63,6 +65,8 @@ class Picture:
         self._certificate = certificate
         self._derived_from: tuple[object, ...] = (None,) * 4  # the registry's mappings never change
         self._derived: dict[str, MirrorListEntry] = {}
+        self._began = clock.boot()
+        self._was_ready = False
 
     def now(self) -> Now:
         """Both clocks."""
@@ -162,7 +166,16 @@ class Picture:
             return False, "no word from the group yet"
         shown = {source: self.flips.barrier.live(source) for source in self.mirror_list()}
         refusal = health.storage_refusal(self.storage.view, shown)
+        if not refusal and not self._was_ready:
+            refusal = self._start_refusal(shown)
+        self._was_ready = self._was_ready or not refusal
         return not refusal, refusal
+
+    def _start_refusal(self, shown: Mapping[str, Publication | None]) -> str:
+        """A station that starts gets no clients before it can open what the group shows, if that is to be had."""
+        lacking = health.lacks_manifest(self.manifests_here(), shown)
+        is_over = self._clock.boot() - self._began >= MANIFESTS_WAIT_S
+        return f"no manifest yet of what is live of {lacking}" if lacking and not is_over else ""
 
     def alarms(self) -> list[str]:
         """What an operator should know now."""

@@ -69,12 +69,12 @@ def choose_work(
     pause = min(COPY_RETRY_AFTER_S * 2 ** min(attempts.failures, 10), COPY_RETRY_AFTER_MAX_S)
     if not attempts.failures or wall >= attempts.failed_at + pause:
         others = {name: report for name, report in peers.items() if name not in sharing}
+        shown = _shown_without_manifest(stored, others)
+        if shown is not None:
+            return FetchManifest(source, shown)  # clients ask for it now, and it is soon here
         copy = _worth_copying(stored, own, others)
         if copy is not None:
             return CopyFromPeers(source, copy)
-        shown = _shown_without_manifest(stored, others)
-        if shown is not None:
-            return FetchManifest(source, shown)
     why = _reason_to_ask(stored, own, peers, attempts) if is_on_duty else ""
     return AskUpstream(source, why) if why else None
 

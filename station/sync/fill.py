@@ -7,11 +7,13 @@ from pathlib import Path
 
 from station.repo.checksum import Checksum
 from station.repo.errors import RepoError
+from station.repo.location import REPOMD
 from station.repo.manifest import lookup
 from station.repo.plan import Wanted
 from station.storage.layout import Layout
 from station.storage.pool import Pool
 from station.storage.revisions import Revisions
+from station.sync.copying import copy_metadata
 from station.sync.events import Events
 from station.sync.failure import SyncFailed
 from station.sync.fetch import FetchFailed
@@ -19,6 +21,7 @@ from station.sync.objects import Objects
 from station.sync.order import Order
 from station.sync.partial import Growing, writing
 from station.sync.peers import Peers
+from station.sync.staging import Staging
 
 _numbers = itertools.count()
 
@@ -38,6 +41,8 @@ class Fill:
         wanted = list(self._order.objects)
         if self._order.path:
             try:
+                if self._order.path == REPOMD:
+                    await self._bring_revision()
                 wanted.append(await self._look_up())
             except SyncFailed as failure:
                 self._failed(self._order.path, failure)
@@ -49,6 +54,15 @@ class Fill:
             except FetchFailed as error:
                 code = "missing" if error.absent else error.code
                 self._failed(one.path, SyncFailed(code, error.detail, retriable=True))
+
+    async def _bring_revision(self) -> None:
+        """Whoever asks for repomd.xml of a revision waits for its manifest: that comes first, as a copy brings it."""
+        order = self._order
+        layout = Layout(order.storage)
+        if order.revision is None or layout.manifest(order.source, order.revision).exists():
+            return
+        with contextlib.closing(Staging(order, self._objects, self._events)) as staging:
+            await copy_metadata(order, self._peers, self._objects, staging, self._pool)
 
     async def _fill(self, wanted: Wanted) -> None:
         facts = {"sha256": wanted.checksum.hex, "size": wanted.size, "mtime": wanted.mtime}

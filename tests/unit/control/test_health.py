@@ -6,6 +6,7 @@ from station.control.health import (
     certificate_warnings,
     covers,
     differences,
+    lacks_manifest,
     storage_refusal,
 )
 from station.model.publication import Publication
@@ -68,3 +69,10 @@ def test_a_star_in_a_certificate_stands_for_one_label() -> None:
     assert covers(["*.example.com"], "lb.example.com")
     assert not covers(["*.example.com"], "a.lb.example.com")
     assert not covers(["*.example.com"], "example.com")
+
+
+def test_what_is_live_must_be_looked_up_here() -> None:
+    shown = {"a": Publication(1, 1, FIRST), "b": Publication(2, 2, SECOND), "new": None}
+    assert lacks_manifest({"a": {FIRST}, "b": {FIRST}}, shown) == "b"
+    assert lacks_manifest({"a": {FIRST}}, shown) == "b"
+    assert lacks_manifest({"a": {FIRST}, "b": {FIRST, SECOND}}, shown) == ""

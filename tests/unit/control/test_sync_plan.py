@@ -57,12 +57,23 @@ def test_candidate_of_a_peer_is_copied_before_our_own_barrier_has_heard_of_it() 
     assert choose(WHOLE, peers={"B": peer}) == CopyFromPeers("base", R2)
 
 
+def test_manifest_of_what_is_shown_comes_before_the_candidate() -> None:
+    peer = SourceReport(
+        revisions={R1: 10, R2: 20},
+        complete=frozenset({R1, R2}),
+        candidate=str(R2),
+        live=Publication(1, 10, R1),
+    )
+    assert choose(peers={"B": peer}) == FetchManifest("base", R1)
+
+
 def test_what_nobody_waits_for_is_not_copied() -> None:
     assert choose(WHOLE, peers=PEER_HAS_R2) is None
 
 
 def test_older_revision_that_is_live_elsewhere_is_copied() -> None:
-    newer = StoredSource((Publication(2, 30, R1),), {R1: StoredRevision(True, 5, 500, 30)})
+    here = {R1: StoredRevision(True, 5, 500, 30), R2: StoredRevision(False, 5, 500, 20)}
+    newer = StoredSource((Publication(2, 30, R1),), here)
     peer = SourceReport(Publication(3, 20, R2), revisions={R2: 20}, complete=frozenset({R2}))
     assert choose(newer, peers={"B": peer}) == CopyFromPeers("base", R2)
 

@@ -40,6 +40,7 @@ STOP_S = 3.0  # control persists what it has and ends
 HURRY_S = 1.5  # after a second signal; with the last kills that is less than two seconds
 RESOLVE_S = 10.0  # at a reload; the supervisor stands still meanwhile
 TURN_S = 0.5
+PAUSED_AFTER_S = 2.0  # a turn takes no longer, unless we were stopped or the machine slept
 POLL_S = 0.05
 
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -101,9 +102,12 @@ class Supervisor:
     # One turn: signals, reports, deaths, silences, starts.
 
     def _turn(self) -> None:
+        began = boot_now()
         self._listen(TURN_S)
         self._obey_signals()
         now = boot_now()
+        if now - began > PAUSED_AFTER_S:
+            self._forgive_silence(now)
         self._reap(now)
         self._kill_the_silent(now)
         self._start_the_due(now)
@@ -195,6 +199,12 @@ class Supervisor:
             pause = restart_pause_s(lived_s, failures)
             line("warning", "child.died", child=name, exit=code, restart_in_s=pause)
             self._due[name] = (now + pause, child.spec)
+
+    def _forgive_silence(self, now: float) -> None:
+        """It was us who stood still, and with us, as a rule, everybody: a thawed station keeps its workers."""
+        line("warning", "supervisor.was_paused")
+        for child in [*self._children.values(), *self._replaced.values()]:
+            child.last_beat = now
 
     def _kill_the_silent(self, now: float) -> None:
         for child in [*self._children.values(), *self._replaced.values()]:

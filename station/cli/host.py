@@ -64,6 +64,12 @@ def configure(
         _carry_out(plan, quiet=as_json)
 
 
+def plan_of(config: Config) -> HostPlan:
+    """What this host, as it is, still needs for `config`; without choices of a person."""
+    options = HostOptions()
+    return plan_host(config, options, _facts(config, options))
+
+
 def _facts(config: Config, options: HostOptions) -> HostFacts:
     user = _user()
     files = {}

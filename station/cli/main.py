@@ -12,7 +12,17 @@ from typing import Annotated
 import typer
 
 from station import __version__
-from station.cli import balancer, freezes, host, instances, membership, mirrors, records, replace
+from station.cli import (
+    balancer,
+    freezes,
+    host,
+    instances,
+    membership,
+    mirrors,
+    records,
+    replace,
+    stations,
+)
 from station.cli.options import AsJson, ConfigFile
 
 app = typer.Typer(
@@ -33,6 +43,8 @@ app.add_typer(records.instance, name="instance")
 app.add_typer(mirrors.mirror, name="mirror")
 app.add_typer(membership.peers, name="peer")
 app.add_typer(balancer.balancer, name="balancer")
+membership.stations.command("show")(stations.show)
+membership.stations.command("update")(stations.update)
 app.add_typer(membership.stations, name="station")
 app.add_typer(membership.storage, name="storage")
 app.command("status")(membership.status)

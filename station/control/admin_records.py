@@ -11,7 +11,7 @@ from station.control import changes
 from station.control.changes import BadChange
 from station.control.http_server import ApiError
 from station.control.station import Station
-from station.model.records import InstanceRecord, Kind, ProfileRecord, Record
+from station.model.records import InstanceRecord, Kind, ProfileRecord, Record, StationRecord
 from station.peering.changes import Change
 
 COLLECTIONS = {"sources": Kind.SOURCE, "profiles": Kind.PROFILE, "instances": Kind.INSTANCE}
@@ -22,6 +22,7 @@ def record_routes(station: Station) -> list[web.RouteDef]:
     api = _Records(station)
     routes = [
         web.get("/stations", api.list_stations),
+        web.get("/stations/{key}", _with(Kind.STATION, api.show)),
         web.delete("/stations/{key}", api.forget),
     ]
     for name, kind in COLLECTIONS.items():
@@ -104,6 +105,8 @@ class _Records:
             wire["sources"] = records.sources_of("profile", record.name)
         elif isinstance(record, InstanceRecord):
             wire["sources"] = records.sources_of("instance", record.id)
+        elif isinstance(record, StationRecord):
+            wire |= changes.station_facts(records, record.name)
         return wire
 
 

@@ -140,6 +140,17 @@ def forget_station(records: Records, name: str, move_to: str | None) -> list[Cha
     return changes
 
 
+def station_facts(records: Records, name: str) -> dict[str, Any]:
+    """What a station's record lacks of the picture: the group's part, its peers, and who refers to it."""
+    group = records.group
+    shared = group.model_dump(mode="json", exclude={"id"}) if group else {}
+    return shared | {
+        "peers": sorted(set(records.stations) - {name}),
+        "profiles": sorted(k for k, r in records.profiles.items() if r.station == name),
+        "instances": sorted(k for k, r in records.instances.items() if r.station == name),
+    }
+
+
 def existing(records: Records, kind: Kind, key: str) -> Record:
     """The record, or BadChange 404 naming what there is."""
     found = records.of(kind).get(key)

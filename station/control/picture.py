@@ -12,6 +12,7 @@ from station.control import health
 from station.control.changes import Records
 from station.control.copies import Copies
 from station.control.flips import Flips, other_member, own_member, source_state
+from station.control.group_checks import group_warnings
 from station.control.kept import Kept
 from station.control.own_report import complete_here, manifests_here, orders_known, source_report
 from station.control.public_certificate import PublicCertificate
@@ -189,6 +190,7 @@ class Picture:
         address = own.address if own else ""
         names = self._certificate.names()
         found = health.certificate_warnings(names, group.hostname, address)
+        found += group_warnings(group, self.registry.stations())
         return health.differences(self._config, group) + found
 
     def source_report(self, source: str) -> SourceReport:

@@ -137,6 +137,32 @@ def test_a_freeze_without_a_revision_to_hold_is_refused(shell: Shell) -> None:
     shell.ok("source", "delete", "cold")
 
 
+def test_station_shows_who_refers_to_it_and_an_update_says_what_follows(shell: Shell) -> None:
+    shell.ok("source", "create", "base", "--url", "http://127.0.0.1:9/base")
+    shell.ok("profile", "create", "web", "--station", "StationA", "--source", "base")
+    shown = shell.json("station", "show", "StationA")
+    assert (shown["profiles"], shown["peers"], shown["hostname"]) == (["web"], [], ADDRESS)
+    before = shell.config.read_text(encoding="utf-8")
+    words = ["station", "update", "StationA", "proxy.hosts=10.0.0.0/8,192.0.2.0/24"]
+    words += ["description=north wing", "--config", str(shell.config)]
+    done = shell.run(*words, "--json", with_socket=False)
+    assert done.returncode == 0, done.stderr
+    preview = json.loads(done.stdout)
+    assert preview["changes"]["proxy.hosts"] == "- → 10.0.0.0/8, 192.0.2.0/24"
+    assert preview["referring profiles"] == ["web"]
+    assert preview["then"] == "systemctl reload station"
+    assert shell.config.read_text(encoding="utf-8") == before
+    done = shell.run(*words, "--yes", with_socket=False)
+    assert done.returncode == 0, done.stderr
+    assert 'description = "north wing"' in shell.config.read_text(encoding="utf-8")
+    for wrong in ("mirror.port=1", "name=B", "proxy.hots=x", "proxy.hosts=10.0.0.1/8"):
+        words = ["station", "update", "StationA", wrong, "--config", str(shell.config)]
+        assert shell.run(*words, with_socket=False).returncode == 2, wrong
+    shell.config.write_text(before, encoding="utf-8")
+    shell.ok("profile", "delete", "web")
+    shell.ok("source", "delete", "base")
+
+
 def test_keepalived_judges_its_configuration(shell: Shell) -> None:
     interfaces = sorted({path.name for path in Path("/sys/class/net").iterdir()} - {"lo"})
     if not interfaces:

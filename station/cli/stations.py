@@ -1,0 +1,125 @@
+"""`station station show|update`: one station's record, and a change of it that says first what follows."""
+
+import shlex
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from station.cli.admin import admin_of
+from station.cli.config_file import load, why_unreadable
+from station.cli.options import MISUSE, AsJson, ConfigFile, SocketFromConfig, SocketPath, fail
+from station.cli.output import plain, print_json, print_record
+from station.config.parse import ConfigError, parse_config
+from station.config.patch import Value, patch_toml
+from station.config.schema import Config, setting_keys
+
+# All stations have these in common; one that changed them alone would leave its group.
+GROUP_KEYS = frozenset("compartment hostname proxy.port mirror.port mirror.sslport".split())
+FIXED_KEYS = frozenset({"name", "state_directory"})
+# A change of these can part clients from this station.
+CUTTING_KEYS = ("proxy.", "mirror.", "address", "listen", "balancers", "limits.")
+
+
+def show(
+    name: str, socket: SocketPath = None, config: SocketFromConfig = None, as_json: AsJson = False
+) -> None:
+    """Everything about one station: its record, the group's part of it, its peers, and who refers to it."""
+    record = admin_of(socket, config).get(f"/stations/{quote(name, safe='')}")
+    (print_json if as_json else print_record)(record)
+
+
+def update(
+    name: Annotated[str, typer.Argument(help="The station of this host.")],
+    settings: Annotated[
+        list[str],
+        typer.Argument(metavar="KEY=VALUE...", help="As in station.toml: proxy.hosts=10.0.0.0/8"),
+    ],
+    config: ConfigFile,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do it; without, only say what follows.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Change settings of this host's station.toml, the rest of it stays; says first who and what is touched."""
+    old = load(config)
+    if old.name != name:
+        fail(f"{config} is of station {old.name}: run this on the host of {name}", MISUSE)
+    changes = dict(_assignment(text, old) for text in settings)
+    text = config.read_text(encoding="utf-8")
+    try:
+        text = patch_toml(text, changes)
+        new = parse_config(text, why_unreadable)
+    except (ValueError, ConfigError) as error:
+        fail(str(error), MISUSE)
+    preview = _preview(old, new, changes)
+    if as_json:
+        print_json(preview)
+    else:
+        print_record(preview)
+    if not yes:
+        typer.echo("station: note: nothing was changed; add --yes to do it", err=True)
+        return
+    beside = config.with_name(f".{config.name}.new")
+    try:
+        found = config.stat()
+        beside.write_text(text, encoding="utf-8")
+        beside.chmod(found.st_mode & 0o777)
+        beside.rename(config)
+    except OSError as error:
+        fail(f"{config}: {error.strerror or error}")
+
+
+def _assignment(text: str, old: Config) -> tuple[str, Value]:
+    key, equals, given = text.partition("=")
+    if not equals or key not in setting_keys():
+        fail(f"{text!r}: expected KEY=VALUE with a key of station.toml", MISUSE)
+    if key in GROUP_KEYS:
+        fail(f"{key} is the group's: equal on all stations, and not changed on one alone", MISUSE)
+    if key in FIXED_KEYS:
+        fail(f"{key} is what makes this station itself; it cannot be changed", MISUSE)
+    value: Value
+    if isinstance(_value(old, key), tuple) and not given.startswith("["):
+        value = [part for part in given.split(",") if part]
+    else:
+        try:
+            value = tomllib.loads(f"value = {given}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = given
+    return key, value
+
+
+def _preview(old: Config, new: Config, changes: Mapping[str, Value]) -> dict[str, Any]:
+    from station.app.plan import needs_restart
+    from station.cli.host import plan_of
+
+    changed = [key for key in changes if _value(old, key) != _value(new, key)]
+    restart = needs_restart(old.model_dump(mode="json"), new.model_dump(mode="json"))
+    touched: dict[str, Any] = {}
+    if any(key.startswith(CUTTING_KEYS) for key in changed):
+        path = Path(old.admin.socket)
+        if path.exists():
+            facts = admin_of(path, None).get(f"/stations/{quote(old.name, safe='')}")
+            touched = {kind: facts[kind] for kind in ("instances", "profiles", "peers")}
+    plan = plan_of(new)
+    host = [f"write {path}" for path in plan.files] + [shlex.join(c) for c in plan.commands]
+    return {
+        "changes": {
+            key: f"{plain(_value(old, key))} → {plain(_value(new, key))}" for key in changed
+        },
+        "referring instances": touched.get("instances", []),
+        "referring profiles": touched.get("profiles", []),
+        "clients meanwhile go to": touched.get("peers", []),
+        "host (station configure)": host,
+        "then": "systemctl restart station" if restart else "systemctl reload station",
+    }
+
+
+def _value(config: Config, key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value

@@ -79,7 +79,7 @@ class Host:
             else:
                 shutil.copy(source, self.checkout / part)
         self._services: list[subprocess.Popen[bytes]] = []
-        self._dnf = Dnf(root / "dnf", reposdir=root / "etc/yum.repos.d", metadata_expire=21600)
+        self._dnf = Dnf(root / "dnf", metadata_expire=21600)
 
     def translated(self, text: str) -> str:
         """The text with this host's paths, and loopback for the addresses of the documentation."""
@@ -101,7 +101,7 @@ class Host:
         """Run a command; its output. AssertionError when it fails."""
         words = shlex.split(command)
         if words[0] == "dnf":
-            return self._dnf.run(*shlex.split(self.translated(command))[1:]).check().output
+            return self._run_dnf(shlex.split(self.translated(command))[1:])
         if words[0] == "systemctl":
             return self._start_service(words[-1])
         if words[0] == "runuser":
@@ -121,6 +121,15 @@ class Host:
         )
         assert done.returncode == 0, f"{self.name}# {command}\n{done.stdout}\n{self.logs()}"
         return done.stdout
+
+    def _run_dnf(self, words: list[str]) -> str:
+        """With the .repo files of this host, whose paths are those of a whole machine."""
+        for known in (self._dnf.root / "repos.d").iterdir():
+            known.unlink()
+        for file in (self.root / "etc/yum.repos.d").glob("*.repo"):
+            text = file.read_text(encoding="utf-8").replace("file:///", "file:// /")
+            self._dnf.repo_text(file.stem, self.translated(text).replace("file:// /", "file:///"))
+        return self._dnf.run(*words).check().output
 
     def installed(self) -> set[str]:
         """What dnf installed."""
@@ -184,6 +193,7 @@ class Host:
             "PATH": ":".join([str(self.root / "usr/bin"), *path]),
             "LANG": "C.UTF-8",
             "STATION_SOCKET": str(self.root / "run/station/admin.sock"),
+            "ROOT": str(self.root),  # of instance-setup.sh
         }
 
 

@@ -90,6 +90,8 @@ def test_the_quick_start_leads_from_two_bare_hosts_to_an_installed_package(
     assert "SYNCED" in said["b# station mirror list"]
     assert "instance db1 (station StationB)" in said["b# station mirror list --json"]
     assert "StationA" in said["b# station peer list"]
+    assert "ol9_baseos" in said["client# dnf repolist"]
+    assert "web" in said["b# station instance list"]
     assert "station-demo-hello" in hosts["client"].installed()
 
 

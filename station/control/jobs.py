@@ -1,27 +1,37 @@
 """The orders that sync children get: what to fetch, from which peers, with which keys."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from station.config.schema import Config
+from station.control.changes import Records
 from station.control.fills import Key
-from station.control.station import Station
-from station.control.storage_view import StoredSource
+from station.control.storage_view import StorageView, StoredSource
 from station.control.sync_plan import CopyFromPeers, FetchManifest, Work
 from station.model.records import SourceRecord
 from station.model.states import StorageState
 
 
 class JobMaker:
-    """Makes orders from what the station knows at the moment."""
+    """Makes orders from what the station knows at the moment. `present`: the names of the stations that are there."""
 
-    def __init__(self, config: Config, station: Station) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        storage: Callable[[], StorageView],
+        records: Callable[[], Records],
+        present: Callable[[], Iterable[str]],
+    ) -> None:
         self._config = config
-        self._station = station
+        self._storage = storage
+        self._records = records
+        self._present = present
 
     def sync_job(self, work: Work, source: SourceRecord) -> dict[str, Any]:
         """A whole run: from upstream, or of one revision from the peers that have it."""
-        stored = self._station.storage.view.sources.get(source.id, StoredSource())
+        stored = self._storage().sources.get(source.id, StoredSource())
         live = stored.greatest
         job = self._base(source)
         if isinstance(work, CopyFromPeers | FetchManifest):
@@ -37,8 +47,8 @@ class JobMaker:
     def fill_job(self, key: Key) -> dict[str, Any] | None:
         """One file of one revision; None for a source that nobody knows, or while nothing may be written."""
         source, revision, path = key
-        record = self._station.records().sources.get(source)
-        if record is None or self._station.storage.view.state is not StorageState.READY:
+        record = self._records().sources.get(source)
+        if record is None or self._storage().state is not StorageState.READY:
             return None
         return {**self._base(record), "kind": "fill", "revision": revision, "path": path}
 
@@ -58,9 +68,9 @@ class JobMaker:
         }
 
     def _peers(self) -> list[dict[str, str]]:
-        stations = self._station.records().stations
+        stations = self._records().stations
         return [
             {"name": name, "url": f"https://{stations[name].address}:{stations[name].peer_port}"}
-            for name, (is_present, _) in self._station.peers().items()
-            if is_present and name in stations
+            for name in self._present()
+            if name in stations and name != self._config.name
         ]

@@ -130,7 +130,12 @@ class Control:
 
     def _assemble(self, station: Station, storage: StorageWatch) -> None:
         launcher, tasks = Launcher(), self._tasks
-        jobs = JobMaker(self._config, station)
+        jobs = JobMaker(
+            self._config,
+            storage=lambda: station.storage.view,
+            records=station.records,
+            present=lambda: [n for n, (is_here, _) in station.peers().items() if is_here],
+        )
         self._schedule = Schedule(self._due)
         syncs = SyncDesk(
             launcher,

@@ -12,7 +12,7 @@ from station.control.health import (
 from station.model.publication import Publication
 from station.model.records import GroupRecord
 from station.model.states import StorageState
-from tests.unit.control.builders import FIRST, SECOND, view
+from tests.unit.control.builders import FIRST, R1, R2, SECOND, view
 
 TOML = """
 name = "A"
@@ -72,7 +72,7 @@ def test_a_star_in_a_certificate_stands_for_one_label() -> None:
 
 
 def test_what_is_live_must_be_looked_up_here() -> None:
-    shown = {"a": Publication(1, 1, FIRST), "b": Publication(2, 2, SECOND), "new": None}
-    assert lacks_manifest({"a": {FIRST}, "b": {FIRST}}, shown) == "b"
-    assert lacks_manifest({"a": {FIRST}}, shown) == "b"
-    assert lacks_manifest({"a": {FIRST}, "b": {FIRST, SECOND}}, shown) == ""
+    shown: dict[str, Publication | None] = {"a": FIRST, "b": SECOND, "new": None}
+    assert lacks_manifest({"a": {R1}, "b": {R1}}, shown) == "b"
+    assert lacks_manifest({"a": {R1}}, shown) == "b"
+    assert lacks_manifest({"a": {R1}, "b": {R1, R2}}, shown) == ""

@@ -11,7 +11,9 @@ from station.control import changes
 from station.control.changes import BadChange
 from station.control.http_server import ApiError
 from station.control.station import Station
+from station.model.install_key import keys_of, settings_of
 from station.model.records import InstanceRecord, Kind, ProfileRecord, Record, StationRecord
+from station.peering.candidate import GROUP_KEY
 from station.peering.changes import Change
 
 COLLECTIONS = {"sources": Kind.SOURCE, "profiles": Kind.PROFILE, "instances": Kind.INSTANCE}
@@ -24,6 +26,7 @@ def record_routes(station: Station) -> list[web.RouteDef]:
         web.get("/stations", api.list_stations),
         web.get("/stations/{key}", _with(Kind.STATION, api.show)),
         web.delete("/stations/{key}", api.forget),
+        web.patch("/group", api.update_group),
     ]
     for name, kind in COLLECTIONS.items():
         routes += [
@@ -76,6 +79,10 @@ class _Records:
     async def delete(self, kind: Kind, request: web.Request) -> web.Response:
         with as_answers():
             steps = changes.delete(self._station.records(), kind, request.match_info["key"])
+        if kind is Kind.PROFILE:  # one of the same name does not inherit its install keys
+            settings = self._station.registry.settings()
+            for key in keys_of(request.match_info["key"], settings):
+                steps += [Change.delete(Kind.SETTINGS, k) for k in settings_of(key, settings)]
         return await self._write(steps)
 
     async def list_stations(self, _request: web.Request) -> web.Response:
@@ -89,6 +96,13 @@ class _Records:
         with as_answers():
             steps = changes.forget_station(self._station.records(), name, move_to)
         return await self._write(steps)
+
+    async def update_group(self, request: web.Request) -> web.Response:
+        body = await json_body(request)
+        with as_answers():
+            group = changes.update_group(self._station.records(), body)
+            held_by = await self._station.write([Change.put(Kind.GROUP, GROUP_KEY, group)])
+        return web.json_response({"result": group.model_dump(mode="json"), "held_by": held_by})
 
     async def _write(self, steps: list[Change], *, status: int = 200) -> web.Response:
         with as_answers():

@@ -18,7 +18,7 @@ from station.model.install_key import (
     KeyRecord,
     digest_of,
     keys_of,
-    use_of,
+    settings_of,
     uses_of,
 )
 from station.model.instance_status import status_of
@@ -138,8 +138,7 @@ class _Registration:
         settings = self._station.registry.settings()
         for old in keys_of(profile, settings):
             if old.expires < now:
-                gone = [old.key, *(use_of(old.id, i) for i in uses_of(old.id, settings))]
-                steps += [Change.delete(Kind.SETTINGS, each) for each in gone]
+                steps += [Change.delete(Kind.SETTINGS, k) for k in settings_of(old, settings)]
         with as_answers():
             held_by = await self._station.write(steps)
         return key.text(), record, held_by

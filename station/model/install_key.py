@@ -145,5 +145,10 @@ def uses_of(key_id: str, settings: Mapping[str, object]) -> frozenset[str]:
     return frozenset(key.removeprefix(prefix) for key in settings if key.startswith(prefix))
 
 
+def settings_of(record: KeyRecord, settings: Mapping[str, object]) -> list[str]:
+    """The keys, among the settings, of all that is kept of an install key."""
+    return [record.key, *(use_of(record.id, i) for i in sorted(uses_of(record.id, settings)))]
+
+
 def _check(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()[:8]

@@ -223,6 +223,18 @@ def test_revoked_unknown_and_foreign_keys_register_nobody(lab: LabUnderTest) -> 
     assert ask(lab, "PUT", "/instances/late", fresh, body(profile="db")).status == 403
 
 
+def test_profile_takes_its_install_keys_with_it(lab: LabUnderTest) -> None:
+    a = lab.stations[0]
+    profile = {"name": "brief", "station": a.name, "sources": []}
+    a.tell("POST", "/profiles", profile)
+    a.tell("POST", "/profiles/brief/keys", {"uses": 3})
+    assert len(a.ask("/profiles/brief/keys")) == 1
+    a.tell("DELETE", "/profiles/brief")
+    a.tell("POST", "/profiles", profile)
+    assert a.ask("/profiles/brief/keys") == []
+    a.tell("DELETE", "/profiles/brief")
+
+
 def test_urls_come_from_the_configuration_whatever_the_request_says(lab: LabUnderTest) -> None:
     forged = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil"}
     script = ask(lab, "GET", "/instance-setup.sh", headers=forged).text

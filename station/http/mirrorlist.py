@@ -10,9 +10,13 @@ from html import escape
 def pinned_urls(
     scheme: str, port: int, hostname: str, addresses: Iterable[str], source: str, revision: str
 ) -> list[str]:
-    """URLs of `source` at `revision`: the balancer's first, then each station's own, in the order given."""
+    """URLs of `source` at `revision`: the balancer's first, then each station's own, in the order given.
+
+    Without a revision: of the live view.
+    """
     hosts = dict.fromkeys(host for host in (hostname, *addresses) if host)
-    return [f"{scheme}://{_bracket(host)}:{port}/repo/{source}/@{revision}/" for host in hosts]
+    pin = f"@{revision}/" if revision else ""
+    return [f"{scheme}://{_bracket(host)}:{port}/repo/{source}/{pin}" for host in hosts]
 
 
 def render_mirrorlist(urls: Iterable[str]) -> bytes:

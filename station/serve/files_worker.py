@@ -19,6 +19,7 @@ from station.runtime.clock import system_clock
 from station.runtime.leash import READY, Leash
 from station.runtime.lines import line, set_process
 from station.serve.access_log import AccessLog
+from station.serve.faults import NONE, Faults
 from station.serve.feed import Feed
 from station.serve.files import Files
 from station.serve.guard import Guard
@@ -47,7 +48,10 @@ class FilesWorker:
         limits = Limits.from_settings(settings.get("limits") or {}).fitted()
         self._limits, self._counters, self._clock = limits, Counters(), system_clock()
         self._guard = Guard(limits, self._counters)
-        self._world = World(limits.stale_s)
+        faults = Faults.from_environment(os.environ)
+        if faults != NONE:
+            line("warning", "worker.faults_injected", faults=repr(faults))
+        self._world = World(limits.stale_s, faults)
         storage = Path(settings["storage"])
         self._library = Library(storage, Path(settings["manifests"]), open_max=limits.manifests)
         self._pool = Pool(
@@ -67,7 +71,7 @@ class FilesWorker:
         files = Files(
             self._world, self._feed, self._pool, self._clock, limits, self._guard, self._counters
         )
-        router = Router(self._world, self._feed, self._library, files, self._clock, limits)
+        router = Router(self._world, self._feed, self._library, files, self._clock, limits, faults)
         log = settings.get("access_log") or {}
         self._log = AccessLog(log["format"], log["path"], self._counters) if log else None
         # A memo answers without a look at the request, which a log wants.

@@ -18,6 +18,7 @@ from station.http.target import (
 )
 from station.http.view import Name, Shown, name_of
 from station.runtime.clock import Clock
+from station.serve.faults import NONE, Faults
 from station.serve.feed import Feed
 from station.serve.files import Files
 from station.serve.limits import Limits
@@ -34,8 +35,16 @@ class Router:
     """`answer` is asked again for a held request; `arrived` is when it came, in boot-clock seconds."""
 
     def __init__(
-        self, world: World, feed: Feed, library: Library, files: Files, clock: Clock, limits: Limits
+        self,
+        world: World,
+        feed: Feed,
+        library: Library,
+        files: Files,
+        clock: Clock,
+        limits: Limits,
+        faults: Faults = NONE,
     ) -> None:
+        self._faults = faults
         self._world, self._feed, self._library, self._files = world, feed, library, files
         self._clock, self._limits = clock, limits
         self._pages = Pages(world, library)
@@ -109,9 +118,8 @@ class Router:
             if member.is_ready and (member.https or not is_https)
         ]
         port = snapshot.port_https if is_https else snapshot.port_http
-        urls = pinned_urls(
-            client.scheme, port, snapshot.hostname, addresses, route.source, shown.revision
-        )
+        pin = "" if self._faults.no_pins else shown.revision
+        urls = pinned_urls(client.scheme, port, snapshot.hostname, addresses, route.source, pin)
         if not route.is_metalink:
             return self._text(request, render_mirrorlist(urls))
         found = self._library.find(route.source, [shown.revision], b"repodata/repomd.xml")
@@ -141,7 +149,8 @@ class Router:
             asked = shown.revision
             is_own = name in (Name.REPOMD, Name.SIGNATURE)
         found = self._library.find(route.source, [asked], route.path)
-        known = () if is_own or view is None else (*view.revisions, *view.announced)
+        is_alone = is_own or view is None or self._faults.no_union
+        known = () if is_alone or view is None else (*view.revisions, *view.announced)
         others = [revision for revision in dict.fromkeys(known) if revision != asked]
         # These names have other bytes in each revision: first wait for the one that was asked for.
         is_own = is_own or name is Name.PLAIN

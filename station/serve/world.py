@@ -10,6 +10,7 @@ from typing import Any
 from station.http.view import Flip, Name, Shown, carry, edges, show
 from station.model.snapshot import Snapshot, SourceView, from_wire
 from station.runtime.lines import line
+from station.serve.faults import NONE, Faults
 
 DRAINING = "draining"  # as control gives it for the reason of a station that stops
 FILL_KEPT_S = 5.0  # an ended fill is remembered for those who still wait for it
@@ -38,7 +39,8 @@ class Fill:
 class World:
     """The picture that requests are answered from."""
 
-    def __init__(self, stale_s: float) -> None:
+    def __init__(self, stale_s: float, faults: Faults = NONE) -> None:
+        self._faults = faults
         self.snapshot = Snapshot()
         self.has_snapshot = False
         self.beat = float("-inf")
@@ -52,7 +54,8 @@ class World:
 
     def is_fresh(self, now: float) -> bool:
         """Whether mutable names may be answered: control was heard of within stale_s."""
-        return self.has_snapshot and now - self.beat <= self._stale_s
+        is_recent = now - self.beat <= self._stale_s or self._faults.no_freshness
+        return self.has_snapshot and is_recent
 
     def fresh_until(self) -> float:
         """When freshness ends unless control beats again."""
@@ -86,6 +89,8 @@ class World:
     def shown(self, source: str, name: Name, now: float, *, is_zypp: bool = False) -> Shown:
         """Which revision a name of the live view shows now."""
         flip = self._flips.get(source)
+        if self._faults.no_hold:
+            name = Name.FIXED
         return show(flip, name, now, is_zypp=is_zypp) if flip else Shown("")
 
     def next_edge(self, now: float) -> float:

@@ -146,7 +146,10 @@ class FeedServer:
             sock.sendall(encode_frame({"snapshot": to_wire(self._snapshot), "beat": boot()}))
 
     def _read(self, client: tuple[socket.socket, FrameReader]) -> None:
-        data = client[0].recv(65536)
+        try:
+            data = client[0].recv(65536)
+        except ConnectionResetError:  # the worker was killed with words of ours unread
+            data = b""
         if not data:
             self._clients.remove(client)
             client[0].close()

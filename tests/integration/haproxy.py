@@ -78,5 +78,7 @@ class Haproxy:
             said = Path(self._log.name).read_text()
             raise AssertionError(f"haproxy ended with {self._process.returncode}:\n{said}")
         url = f"{self._lab.http}/health/ready"
-        done = subprocess.run(["curl", "-sf", "--max-time", "2", url], capture_output=True, check=False)
+        done = subprocess.run(
+            ["curl", "-sf", "--max-time", "2", url], capture_output=True, check=False
+        )
         return done.returncode == 0

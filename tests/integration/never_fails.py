@@ -162,7 +162,9 @@ class Scenario:
         held = HeldCounter(self.lab.stations)
         clients = [
             ClientLoop(
-                self._directory / f"clients-{self._runs}" / str(number),  # dnf splits paths at commas and spaces
+                self._directory
+                / f"clients-{self._runs}"
+                / str(number),  # dnf splits paths at commas and spaces
                 kind,
                 self.lab.http,
                 self.source,

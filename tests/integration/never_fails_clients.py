@@ -65,13 +65,15 @@ class ClientLoop(threading.Thread):
         self._is_stopping = threading.Event()
         self._dnf = Dnf(root, timeout=DNF_TIMEOUT_S)
         self._dnf.prefix = ("nice", "-n", "10")  # as the sync children; stations come first
-        where = (
-            {"mirrorlist": f"{base}/mirrorlist/{source}"}
-            if kind.by_mirrorlist
-            else {"baseurl": f"{base}/repo/{source}/"}
-        )
-        checks = {"repo_gpgcheck": 1, "gpgcheck": 1} if kind.is_signed else {}
-        self._dnf.repo(source, gpgkey=key if kind.is_signed else "", **where, **checks)
+        name = "mirrorlist" if kind.by_mirrorlist else "baseurl"
+        url = f"{base}/mirrorlist/{source}" if kind.by_mirrorlist else f"{base}/repo/{source}/"
+        checked = int(kind.is_signed)
+        text = f"[{source}]\nname={source}\n{name}={url}\n"
+        text += f"repo_gpgcheck={checked}\ngpgcheck={checked}\n"
+        if kind.is_signed:
+            (root / "key.asc").write_text(key)
+            text += f"gpgkey=file://{root}/key.asc\n"
+        self._dnf.repo_text(source, text)
 
     def run(self) -> None:
         which = random.Random(self.kind.name)

@@ -82,7 +82,10 @@ def workers(station: StationUnderTest, kind: str) -> list[int]:
     """Pids of the children of the supervisor that run a module."""
     found = []
     for pid in descendants(station.pid):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:  # gone meanwhile
+            continue
         if f"station.serve.{kind}".encode() in words:
             found.append(pid)
     return found

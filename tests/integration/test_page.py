@@ -100,4 +100,5 @@ def test_answers_are_counted_by_port_and_status_whoever_answered(
     grown = metric(station, "station_sent_bytes_total", listener="http") - sent
     assert size <= grown <= size + checks * 300
     assert metric(station, "station_ready") == 1
-    assert metric(station, "station_mirror_state", source="demo", state="SYNCED") == 1
+    state = {"source": "demo", "state": "SYNCED"}
+    wait_until("SYNCED", lambda: metric(station, "station_mirror_state", **state) == 1, 20.0)

@@ -12,16 +12,40 @@ import typer
 from station.cli.admin import admin_of
 from station.cli.config_file import load, why_unreadable
 from station.cli.options import MISUSE, AsJson, ConfigFile, SocketFromConfig, SocketPath, fail
-from station.cli.output import plain, print_json, print_record
+from station.cli.output import plain, print_json, print_record, print_written
 from station.config.parse import ConfigError, parse_config
 from station.config.patch import Value, patch_toml
 from station.config.schema import Config, setting_keys
 
 # All stations have these in common; one that changed them alone would leave its group.
 GROUP_KEYS = frozenset("compartment hostname proxy.port mirror.port mirror.sslport".split())
+FOLLOWING_KEYS = frozenset({"compartment", "hostname"})
 FIXED_KEYS = frozenset({"name", "state_directory"})
 # A change of these can part clients from this station.
 CUTTING_KEYS = ("proxy.", "mirror.", "address", "listen", "balancers", "limits.")
+
+
+def update_group(
+    hostname: Annotated[
+        str, typer.Option(metavar="NAME", help="What clients shall call the group from now on.")
+    ] = "",
+    compartment: Annotated[
+        str, typer.Option(metavar="TEXT", help="What the stations have in common.")
+    ] = "",
+    socket: SocketPath = None,
+    config: SocketFromConfig = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give the group another hostname: registered instances follow at their next check-in.
+
+    Say the same in each station.toml then: `station station update NAME hostname=…`.
+    """
+    given = {"hostname": hostname, "compartment": compartment}
+    body = {key: value for key, value in given.items() if value}
+    if not body:
+        fail("nothing to change: give --hostname or --compartment", MISUSE)
+    answer = admin_of(socket, config).patch("/group", body)
+    print_written(answer, f"the group has {plain(body)} now", as_json)
 
 
 def show(
@@ -77,7 +101,7 @@ def _assignment(text: str, old: Config) -> tuple[str, Value]:
     key, equals, given = text.partition("=")
     if not equals or key not in setting_keys():
         fail(f"{text!r}: expected KEY=VALUE with a key of station.toml", MISUSE)
-    if key in GROUP_KEYS:
+    if key in GROUP_KEYS and not _is_the_groups(old, key, given):
         fail(f"{key} is the group's: equal on all stations, and not changed on one alone", MISUSE)
     if key in FIXED_KEYS:
         fail(f"{key} is what makes this station itself; it cannot be changed", MISUSE)
@@ -90,6 +114,16 @@ def _assignment(text: str, old: Config) -> tuple[str, Value]:
         except tomllib.TOMLDecodeError:
             value = given
     return key, value
+
+
+def _is_the_groups(old: Config, key: str, given: str) -> bool:
+    """Whether the file only follows what `station group update` has changed."""
+    path = Path(old.admin.socket)
+    return (
+        key in FOLLOWING_KEYS
+        and path.exists()
+        and admin_of(path, None).get("/status")[key] == given
+    )
 
 
 def _preview(old: Config, new: Config, changes: Mapping[str, Value]) -> dict[str, Any]:

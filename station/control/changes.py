@@ -140,6 +140,25 @@ def forget_station(records: Records, name: str, move_to: str | None) -> list[Cha
     return changes
 
 
+def update_group(records: Records, body: Mapping[str, Any]) -> GroupRecord:
+    """The group under another hostname or compartment. Raises BadChange, also for ports.
+
+    Certificates of the group's CA follow each station's file; until that says the new name too, both are warned of.
+    """
+    if records.group is None:
+        raise BadChange(503, "starting", "no word from the group yet; try again")
+    unknown = set(body) - {"hostname", "compartment"}
+    if unknown or not body:
+        raise BadChange(
+            400, "invalid", "only hostname and compartment of a running group can change", "ports"
+        )
+    changed = parse(Kind.GROUP, {**records.group.model_dump(mode="json"), **body})
+    assert isinstance(changed, GroupRecord)
+    if not changed.hostname or not changed.compartment:
+        raise BadChange(400, "invalid", "neither may be empty", "hostname")
+    return changed
+
+
 def station_facts(records: Records, name: str) -> dict[str, Any]:
     """What a station's record lacks of the picture: the group's part, its peers, and who refers to it."""
     group = records.group

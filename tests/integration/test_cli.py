@@ -163,6 +163,20 @@ def test_station_shows_who_refers_to_it_and_an_update_says_what_follows(shell: S
     shell.ok("source", "delete", "base")
 
 
+def test_group_gets_another_hostname_and_the_file_follows(shell: Shell) -> None:
+    file = ["station", "update", "StationA", "hostname=lb.test", "--config", str(shell.config)]
+    assert shell.run(*file, with_socket=False).returncode == 2
+    shell.ok("group", "update", "--hostname", "lb.test")
+    status = shell.json("status")
+    assert status["hostname"] == "lb.test"
+    assert any("the file says" in warning for warning in status["warnings"])
+    before = shell.config.read_text(encoding="utf-8")
+    assert shell.run(*file, "--yes", with_socket=False).returncode == 0
+    assert 'hostname = "lb.test"' in shell.config.read_text(encoding="utf-8")
+    shell.config.write_text(before, encoding="utf-8")
+    shell.ok("group", "update", "--hostname", ADDRESS)
+
+
 def test_keepalived_judges_its_configuration(shell: Shell) -> None:
     interfaces = sorted({path.name for path in Path("/sys/class/net").iterdir()} - {"lo"})
     if not interfaces:

@@ -3,7 +3,16 @@ from typing import Any
 
 import pytest
 
-from station.control.changes import BadChange, Records, create, delete, forget_station, update
+from station.control.changes import (
+    BadChange,
+    Records,
+    create,
+    delete,
+    forget_station,
+    station_facts,
+    update,
+    update_group,
+)
 from station.model.records import (
     GroupRecord,
     InstanceRecord,
@@ -111,3 +120,24 @@ def test_forgetting_a_station_moves_what_refers_to_it_in_the_same_step() -> None
     changes = forget_station(records(), "A", "B")
     assert keys(changes) == [(Kind.STATION, "A", False), (Kind.PROFILE, "web", True)]
     assert changes[1].value is not None and changes[1].value["station"] == "B"
+
+
+def test_a_group_gets_another_name_and_keeps_its_id_and_ports() -> None:
+    old = records().group
+    assert old is not None
+    changed = update_group(records(), {"hostname": "lb2.example.com"})
+    assert changed == old.model_copy(update={"hostname": "lb2.example.com"})
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"ports": {"http": 1}}, {"id": "x"}, {"hostname": ""}, {"hostname": "a b"}]
+)
+def test_nothing_else_of_a_running_group_changes(body: dict[str, Any]) -> None:
+    with pytest.raises(BadChange):
+        update_group(records(), body)
+
+
+def test_a_station_is_shown_with_its_group_and_who_refers_to_it() -> None:
+    facts = station_facts(records(), "A")
+    assert (facts["peers"], facts["profiles"], facts["instances"]) == (["B"], ["web"], [])
+    assert (facts["hostname"], facts["ports"]["https"]) == ("lb", 17443)

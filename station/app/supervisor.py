@@ -244,8 +244,8 @@ class Supervisor:
     def _replace_workers(self) -> None:
         """The new control is ready: start the successors. Both use the same sockets, so nobody is refused."""
         for name, spec in self._awaited.items():
-            if name == CONTROL:
-                continue
+            if name == CONTROL or name in self._replaced:
+                continue  # control died once more: the successor is on its way already
             if old := self._children.pop(name, None):
                 if name in self._replaced:
                     self._retire(old, 0.0)  # of a reload that failed: never ready

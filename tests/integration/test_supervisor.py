@@ -16,8 +16,8 @@ from tests.integration.one_station import OneStation, ServiceManager
 from tests.integration.repositories import Repository, build_repository
 from tests.integration.upstream import Upstream
 
-ADDRESS = "127.44.1.11"
-OTHER_ADDRESS = "127.44.1.12"
+NETWORK = f"127.44.{os.getpid() % 250 + 1}"  # two runs at once on one machine do not meet
+ADDRESS, OTHER_ADDRESS = f"{NETWORK}.11", f"{NETWORK}.12"
 REPLACED_S = 3.0
 START_S = 30.0
 LARGE = 8_000_000  # more than the kernel holds for a client that does not read

@@ -103,10 +103,16 @@ def test_firewalld_would_refuse_a_port_that_is_none(firewall: Path) -> None:
 @pytest.fixture
 def labels() -> Iterator[list[str]]:
     """What to add to semanage's commands so that they change the store and no kernel; undone at the end."""
-    yield ["-S", "default", "-N"]
-    rule = path_rule(CONFIG.mirror.directory)
-    judged("semanage", "port", "-S", "default", "-N", "-d", "-p", "tcp", str(PORT))
-    judged("semanage", "fcontext", "-S", "default", "-N", "-d", rule)
+    where = ["-S", "default", "-N"]
+
+    def undo() -> None:
+        rule = path_rule(CONFIG.mirror.directory)
+        judged("semanage", "port", *where, "-d", "-p", "tcp", str(PORT))
+        judged("semanage", "fcontext", *where, "-d", rule)
+
+    undo()  # what a run that was killed has left
+    yield where
+    undo()
 
 
 def facts(labels: list[str]) -> SelinuxFacts:

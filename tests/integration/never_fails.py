@@ -24,6 +24,7 @@ BUMP_EVERY_S = (2.0, 3.0)
 SYNCED_S = 40.0
 # A client that hangs for longer than this was not cut off in the middle of a command: something is wrong.
 LAST_COMMAND_S = 120.0
+PROGRESS_EVERY_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -200,11 +201,15 @@ class Scenario:
         self, began: float, plan: Plan, blows: Sequence[Blow], look: Callable[[], Result]
     ) -> None:
         due = sorted(blows, key=lambda blow: blow.at_s)
+        said_at = 0.0
         while True:
             now = time.monotonic() - began
             while due and now >= due[0].at_s:
                 due.pop(0).strike()
             result = look()
+            if now >= said_at + PROGRESS_EVERY_S:
+                said_at, result.seconds = now, now
+                print(f"so far: {result}", flush=True)
             is_enough = (
                 result.flips >= plan.flips
                 and len(result.commands) >= plan.commands

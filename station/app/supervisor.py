@@ -244,8 +244,8 @@ class Supervisor:
     def _replace_workers(self) -> None:
         """The new control is ready: start the successors. Both use the same sockets, so nobody is refused."""
         for name, spec in self._awaited.items():
-            if name == CONTROL or name in self._replaced:
-                continue  # control died once more: the successor is on its way already
+            if name == CONTROL or self._is_on_its_way(spec):
+                continue  # control died once more
             if old := self._children.pop(name, None):
                 if name in self._replaced:
                     self._retire(old, 0.0)  # of a reload that failed: never ready
@@ -254,6 +254,11 @@ class Supervisor:
             self._failures.pop(name, None)
             self._due.pop(name, None)
             self._start(spec)
+
+    def _is_on_its_way(self, spec: ChildSpec) -> bool:
+        """Whether this very successor runs or is due; one of an earlier reload, which failed, is another."""
+        child, due = self._children.get(spec.name), self._due.get(spec.name)
+        return (child is not None and child.spec is spec) or (due is not None and due[1] is spec)
 
     def _retire(self, child: Child, patience_s: float) -> None:
         child.kill_at = boot_now() + patience_s + STOP_S

@@ -101,7 +101,7 @@ async def test_a_bump_fetches_only_what_is_new(
     upstream.forget()
     second = await station.run()
     assert second["event"] == "staged"
-    assert second["order"] > first["order"]
+    assert second["order"] >= first["order"]  # seconds: both may be of one
     assert station.stored(second["revision"]) == repository.files()
     fetched = {request.path for request in upstream.requests(r"\.rpm$")}
     assert fetched == {

@@ -36,7 +36,7 @@ from station.serve.world import World
 
 HOUSEKEEPING_S = 1.0
 DRAIN_CHECK_S = 0.1
-FIRST_WORD_S = 2.0  # without control fixed names can be served all the same
+FIRST_WORD_S = 0.5  # control takes longer to start, and fixed names and health need no word of it
 
 
 class FilesWorker:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,12 +23,16 @@ START_DEADLINE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """What to start: `python -m module`, with settings and inherited descriptors."""
+    """What to start: `python -m module`, with settings and inherited descriptors.
+
+    `environment`: what it gets where our own environment does not say otherwise.
+    """
 
     name: str
     module: str
     settings: dict[str, Any]
     descriptors: tuple[int, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -46,7 +51,7 @@ class Child:
     def start(cls, spec: ChildSpec, *, now: float) -> "Child":
         """Start the process. `now` in boot-clock seconds. Raises OSError."""
         ours, theirs = socket.socketpair()
-        environment = dict(os.environ)
+        environment = {**spec.environment, **os.environ}
         environment["STATION_SETTINGS"] = json.dumps(spec.settings)
         environment[LEASH_FD_VARIABLE] = str(theirs.fileno())
         for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from station import serve
 from station.app.child import ChildSpec
 from station.app.listeners import listen_tcp, listen_unix
 
@@ -17,6 +18,9 @@ _FIXED = (
     "name state_directory listen mirror.port mirror.sslport proxy.port proxy.enabled peer.port "
     "admin.socket admin.listen"
 ).split()
+
+# Which groups the workers that end TLS offer; an operator's own OPENSSL_CONF goes before ours.
+TLS_ENVIRONMENT = {"OPENSSL_CONF": str(Path(serve.__file__).with_name("openssl.cnf"))}
 
 # Sockets between our own processes: the service's user only. The admin socket: its group too.
 PRIVATE = 0o600
@@ -128,7 +132,11 @@ def _files(config: dict[str, Any], sockets: Sockets, index: int) -> ChildSpec:
         "tcp_congestion": config.get("tcp_congestion", ""),
     }
     return ChildSpec(
-        f"files-{index}", "station.serve.files_worker", settings, tuple(descriptors.values())
+        f"files-{index}",
+        "station.serve.files_worker",
+        settings,
+        tuple(descriptors.values()),
+        TLS_ENVIRONMENT,
     )
 
 
@@ -174,7 +182,8 @@ def _peers(config: dict[str, Any], sockets: Sockets) -> ChildSpec:
         },
         "limits": config.get("limits", {}),
     }
-    return ChildSpec("peers", "station.serve.peers_worker", settings, (sockets.peers.fileno(),))
+    fd = sockets.peers.fileno()
+    return ChildSpec("peers", "station.serve.peers_worker", settings, (fd,), TLS_ENVIRONMENT)
 
 
 def _host_port(text: str) -> tuple[str, int]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from station.app.plan import TLS_ENVIRONMENT
 from station.model.identity import Revision
 from station.model.publication import Publication
 from station.model.snapshot import MemberView, Snapshot, SourceView, to_wire
@@ -158,7 +159,7 @@ class FeedServer:
 
 
 class FilesLab:
-    """One worker with an http, an https and a unix listener. A context manager."""
+    """One worker, or several on the same ports, with http, https and unix listeners. A context manager."""
 
     def __init__(
         self,
@@ -171,6 +172,7 @@ class FilesLab:
         command: tuple[str, ...] = (),
         log: Path | None = None,
         access_log: Mapping[str, str] | None = None,
+        workers: int = 1,
     ) -> None:
         self.directory = directory
         self.storage = Storage(directory / "storage")
@@ -180,18 +182,27 @@ class FilesLab:
         self._limits, self._balancers, self._tls = dict(limits or {}), balancers or [], tls
         self._congestion, self._command = congestion, command
         self._access_log = dict(access_log or {})
+        self._workers = workers
         self.preface = b""  # sent first on each connection, as a balancer would
 
     def __enter__(self) -> Self:
         self.feed = FeedServer(self.directory / "feed.sock")
-        listeners = [_tcp_listener(), _tcp_listener(), socket.socket(socket.AF_UNIX)]
         self.unix = self.directory / "files.sock"
-        listeners[2].bind(str(self.unix))
-        listeners[2].listen(128)
+        unix = socket.socket(socket.AF_UNIX)
+        unix.bind(str(self.unix))
+        unix.listen(128)
+        self.http = self.https = 0
+        self.processes = [self._start(number, unix) for number in range(self._workers)]
+        self.process = self.processes[0]
+        unix.close()
+        return self
+
+    def _start(self, number: int, unix: socket.socket) -> subprocess.Popen[bytes]:
+        listeners = [_tcp_listener(self.http), _tcp_listener(self.https), unix]
         self.http, self.https = (sock.getsockname()[1] for sock in listeners[:2])
         kinds = ("http", "https", "unix")
         settings = {
-            "name": "files-0",
+            "name": f"files-{number}",
             "storage": str(self.storage.layout.root),
             "manifests": str(self.directory / "manifests"),
             "feed": str(self.directory / "feed.sock"),
@@ -208,20 +219,21 @@ class FilesLab:
             "tcp_congestion": self._congestion,
         }
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            process = subprocess.Popen(
                 [*self._command, sys.executable, "-m", "station.serve.files_worker"],
-                env={**os.environ, "STATION_SETTINGS": json.dumps(settings)},
+                env={**TLS_ENVIRONMENT, **os.environ, "STATION_SETTINGS": json.dumps(settings)},
                 pass_fds=[sock.fileno() for sock in listeners],
                 stderr=log,
                 cwd=Path(__file__).parents[2],
             )
-        for sock in listeners:
+        for sock in listeners[:2]:
             sock.close()
-        return self
+        return process
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
+        for process in self.processes:
+            process.kill()
+            process.wait()
         self.feed.close()
 
     def snapshot(self, number: int = 1, **changes: Any) -> Snapshot:
@@ -322,9 +334,10 @@ def status(head: bytes) -> int:
     return int(head.split(b" ")[1])
 
 
-def _tcp_listener() -> socket.socket:
+def _tcp_listener(port: int) -> socket.socket:
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", 0))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind(("127.0.0.1", port))
     sock.listen(1024)
     return sock

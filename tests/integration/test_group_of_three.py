@@ -1,10 +1,12 @@
 """What the product is for: three stations behind the balancer, real dnf, and one of them dies."""
 
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,24 @@ def test_dnf_refuses_https_without_the_ca(lab: LabUnderTest, tmp_path: Path) -> 
     dnf = Dnf(tmp_path)
     dnf.repo("demo", baseurl=f"{lab.https}/repo/{source_of(lab)}/")
     assert dnf.makecache().rc != 0
+
+
+@pytest.mark.parametrize(
+    ("curve", "is_spoken"), [("prime256v1", True), ("secp384r1", True), ("secp521r1", False)]
+)
+def test_both_tls_ports_of_a_station_speak_mozillas_curves_only(
+    lab: LabUnderTest, curve: str, is_spoken: bool
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_ecdh_curve(curve)
+    for port in (17443, 17946):
+        with (
+            socket.create_connection((lab.stations[0].host, port), timeout=10) as raw,
+            nullcontext() if is_spoken else pytest.raises(ssl.SSLError),
+        ):
+            context.wrap_socket(raw).close()
 
 
 def test_dnf_works_by_connect_through_the_proxy(lab: LabUnderTest, tmp_path: Path) -> None:

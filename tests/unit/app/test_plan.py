@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,6 +109,17 @@ def test_the_public_certificate_is_the_groups_unless_one_is_configured(sockets: 
     own = resolved(mirror={"sslcert": "/etc/c.pem", "sslkey": "/etc/k.pem"})
     (spec, *_) = worker_specs(own, sockets)
     assert spec.settings["tls"] == {"cert": "/etc/c.pem", "key": "/etc/k.pem"}
+
+
+def test_those_who_end_tls_read_our_openssl_settings_and_nobody_else_does(sockets: Sockets) -> None:
+    told = {
+        spec.name: spec.environment.get("OPENSSL_CONF")
+        for spec in worker_specs(resolved(), sockets)
+    }
+    assert told["files-0"] == told["files-1"] == told["peers"] is not None
+    assert "\nGroups = X25519:P-256:P-384\n" in Path(told["peers"]).read_text()
+    assert told["proxy-0"] is None
+    assert not control_spec(resolved(), sockets).environment  # it talks to upstreams of any age
 
 
 def test_our_own_sockets_lie_in_the_state_directory() -> None:

@@ -10,6 +10,10 @@ from station.model.records import PublicationRecord
 from station.model.report import SourceReport
 from station.model.states import StorageState
 
+# Of a source, those told to the others: a station that lost its storage asks for the manifests of these. At a flip
+# every few seconds, which is faster than any vendor, they are what the last minutes showed.
+RETAINED_MAX = 16
+
 # What was listed there before cannot be read now.
 _UNREADABLE = (
     StorageState.MISSING,
@@ -36,12 +40,14 @@ def source_report(
     """
     stored = storage.sources.get(source, StoredSource())
     numbers = [p.number for p in (stored.greatest, kept) if p]
+    here = manifests_here(source, storage, copies)
     return replace(
         said,
         live=live,
         greatest=max([record.number if record else 0, *numbers]),
-        revisions=manifests_here(source, storage, copies),
+        revisions=here,
         complete=complete_here(source, storage),
+        retained=_retained(stored, here),
         candidate=str(candidate or ""),
     )
 
@@ -78,3 +84,9 @@ def orders_known(
     found |= {p.revision: p.order for p in publications}
     found |= {r: facts.order for r, facts in stored.revisions.items()}
     return {revision: order for revision, order in found.items() if revision in revisions}
+
+
+def _retained(stored: StoredSource, here: Container[Revision]) -> tuple[Revision, ...]:
+    """Only what this storage saw live: a manifest fetched for a client must not make others fetch it for ever."""
+    once = dict.fromkeys(publication.revision for publication in reversed(stored.live))
+    return tuple(revision for revision in [*once][1:] if revision in here)[:RETAINED_MAX]

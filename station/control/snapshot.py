@@ -1,7 +1,8 @@
 """What the workers are told, put together from the registry, the storage and the barrier. Pure."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from urllib.parse import urlsplit
 
 from station.control.changes import Records
@@ -12,6 +13,9 @@ from station.model.mirror_list import MirrorListEntry
 from station.model.publication import Publication
 from station.model.report import StationReport
 from station.model.snapshot import MemberView, Snapshot, SourceView
+
+# A worker waits for the manifests of these before it says 404: what stations differ in, not their whole history.
+ANNOUNCED_MAX = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,14 @@ def build_snapshot(
         port_https=records.group.ports.https,
         storage_id=storage.storage_id,
         sources={
-            s: _source(s, records, storage, manifests.get(s, ()), shown.get(s, Shown()))
+            s: _source(
+                s,
+                records,
+                storage,
+                manifests.get(s, ()),
+                shown.get(s, Shown()),
+                _retained(s, peers),
+            )
             for s in known
         },
         listed=frozenset(mirror_list),
@@ -84,22 +95,35 @@ def _source(
     storage: StorageView,
     manifests: Collection[Revision],
     shown: Shown,
+    retained: Iterable[Revision],
 ) -> SourceView:
     here = set(manifests)
-    named = {p.revision for p in (shown.live, shown.next) if p}
+    named = dict.fromkeys(p.revision for p in (shown.live, shown.next) if p)
     if publication := records.publications.get(source):
-        named.add(Revision(publication.revision))
+        named[Revision(publication.revision)] = None
+    named |= dict.fromkeys(retained)
     record = records.sources.get(source)
     return SourceView(
         live=shown.live,
         next=shown.next,
         flip_at=shown.flip_at,
         revisions=tuple(sorted(here)),
-        announced=tuple(sorted(named - here)),
+        announced=tuple(revision for revision in named if revision not in here)[:ANNOUNCED_MAX],
         key=record.gpgkey if record else "",
         is_complete=shown.live is not None
         and shown.live.revision in complete_here(source, storage),
     )
+
+
+def _retained(source: str, peers: Mapping[str, tuple[bool, StationReport]]) -> dict[Revision, None]:
+    """What present stations showed before and can still answer from, newest first, the stations by turns."""
+    told = [
+        report.sources[source].retained
+        for is_present, report in peers.values()
+        if is_present and source in report.sources
+    ]
+    by_turns = chain.from_iterable(zip_longest(*told))
+    return dict.fromkeys(revision for revision in by_turns if revision is not None)
 
 
 def _members(

@@ -15,6 +15,9 @@ class SourceReport:
     greatest: int = 0  # greatest publication number its storage or registry ever saw
     revisions: dict[Revision, int] = field(default_factory=dict)  # with a manifest there → order
     complete: frozenset[Revision] = frozenset()  # every byte there
+    retained: tuple[
+        Revision, ...
+    ] = ()  # with a manifest there, once live and now not, newest first
     candidate: str = ""  # revision that its barrier prepares
     activity: str = ""  # "", queued, syncing
     bytes_done: int = 0
@@ -74,5 +77,6 @@ def _source(wire: dict[str, Any]) -> SourceReport:
         else None
     )
     known["complete"] = frozenset(Revision.parse(r) for r in wire.get("complete", ()))
+    known["retained"] = tuple(Revision.parse(r) for r in wire.get("retained", ()))
     known["revisions"] = {Revision.parse(r): int(o) for r, o in wire.get("revisions", {}).items()}
     return SourceReport(**known)

@@ -24,7 +24,7 @@ class SourceView:
     key: str = ""  # armoured OpenPGP key served under /keys/<source>
     announced: tuple[
         Revision, ...
-    ] = ()  # revisions the registry names whose manifest may not be here yet
+    ] = ()  # revisions that the registry or a peer names and whose manifest is not here yet, newest first
     is_complete: bool = False  # every byte of `live` is on the storage
 
 

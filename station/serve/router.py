@@ -29,6 +29,10 @@ from station.serve.world import World
 
 PEERS_LISTENER = "peers"  # the only way to the pool
 _NEVER = float("inf")
+# Each costs control a fetch of a revision's metadata; clients of other files wait behind them.
+MANIFESTS_AT_ONCE = 4
+# A network file system may show a manifest a little after control said that it is there.
+MANIFEST_LOOK_S = 1.0
 
 
 class Router:
@@ -168,10 +172,17 @@ class Router:
     def _unknown(
         self, request: Request, source: str, revisions: list[str], arrived: float
     ) -> Reply:
-        """A path in no manifest here. One that the registry names may be missing here: it is waited for."""
+        """A path in no manifest here. The group may know revisions whose manifests are not here: they are waited for,
+        a few at a time, until one has the path or the time is over."""
+        now, until, asked = self._clock.boot(), arrived + self._limits.manifest_hold_s, 0
         for revision in revisions:
+            if asked == MANIFESTS_AT_ONCE or now >= until:
+                break
             if not self._library.has(source, revision):
-                return self._wait_for_manifest(request, source, revision, arrived)
+                fill = self._files.want(source, "repodata/repomd.xml", revision)
+                asked += fill is not None and not fill.error
+        if asked and now < until:
+            return Hold(min(until, now + MANIFEST_LOOK_S), "manifest_hold")
         return self._hold_stale(arrived) or self._error(request, 404, "not found")
 
     def _wait_for_manifest(
@@ -182,7 +193,7 @@ class Router:
         until = arrived + self._limits.manifest_hold_s
         if fill is None or fill.error or self._clock.boot() >= until:
             return self._hold_stale(arrived) or self._error(request, 404, "not found")
-        return Hold(until, "manifest_hold")
+        return Hold(min(until, self._clock.boot() + MANIFEST_LOOK_S), "manifest_hold")
 
     def _unpublished(self, request: Request, source: str, shown: Shown, arrived: float) -> Reply:
         """A source without a publication: held while it is on the mirror list, for its first one is near."""

@@ -14,7 +14,7 @@ import pytest
 from station.model.identity import Revision
 from station.model.publication import Publication
 from station.model.snapshot import MemberView, SourceView
-from tests.integration.files_lab import FilesLab, boot, header, read_answer, status
+from tests.integration.files_lab import FilesLab, boot, header, read_answer, revision_of, status
 
 SOURCE = "ol9_base"
 BASE = f"/repo/{SOURCE}/"
@@ -186,6 +186,33 @@ def test_a_revision_whose_manifest_is_not_here_is_asked_for_and_waited_for(lab: 
     assert status(lab.get(f"{BASE}@{other}/repodata/repomd.xml")[0]) == 404
     assert time.monotonic() - started > 0.9
     assert [want["revision"] for want in lab.feed.wants()] == [other]
+
+
+def test_a_path_of_a_revision_that_only_others_have_is_served_once_its_manifest_is_here(
+    lab: FilesLab,
+) -> None:
+    """One revision of which nobody gives the manifest does not keep the next one from being asked for."""
+    live = lab.storage.add(SOURCE, NEW)
+    nobody_has = Revision.parse(hashlib.sha256(b"gone").hexdigest())
+    retained = revision_of(OLD)
+    view = SourceView(
+        live=Publication(1, 1, live), revisions=(live,), announced=(nobody_has, retained)
+    )
+    lab.feed.show(lab.snapshot(sources={SOURCE: view}, listed=frozenset({SOURCE})))
+    lab.wait_ready()
+    with lab.connect() as sock:
+        sock.sendall(f"GET {BASE}Packages/old.rpm HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        wait_for(lambda: {want["revision"] for want in lab.feed.wants()} == {nobody_has, retained})
+        wants = {want["revision"]: want for want in lab.feed.wants()}
+        lab.feed.send({"fill": {**wants[nobody_has], "done": False, "error": "no peer has it"}})
+        lab.storage.add(SOURCE, OLD)
+        lab.feed.send({"fill": {**wants[retained], "done": True, "error": ""}})
+        head, body = read_answer(sock)
+    assert (status(head), body) == (200, OLD["Packages/old.rpm"])
+    began = time.monotonic()
+    head, _ = lab.get(f"{BASE}Packages/nowhere.rpm")
+    assert (status(head), header(head, "Connection")) == (404, "close")
+    assert time.monotonic() - began < 0.5, "that nobody has it is known"
 
 
 def fill_message(lab: FilesLab, data: bytes, file: Path, **changes: object) -> dict[str, object]:

@@ -1,12 +1,12 @@
 from dataclasses import replace
 
 from station.control.changes import Records
-from station.control.snapshot import OwnFacts, Shown, build_snapshot
+from station.control.snapshot import ANNOUNCED_MAX, OwnFacts, Shown, build_snapshot
 from station.control.storage_view import StorageView
 from station.model.identity import Revision
 from station.model.mirror_list import derive_mirror_list
 from station.model.publication import Publication
-from station.model.report import StationReport
+from station.model.report import SourceReport, StationReport
 from station.model.snapshot import Snapshot, SourceView
 from station.model.states import StorageState
 from tests.unit.control.builders import FIRST, R1, R2, R3, SECOND, records, view
@@ -47,6 +47,23 @@ def test_what_the_registry_or_a_flip_names_and_is_not_here_is_announced() -> Non
     found = base(build(records(publication=THIRD), shown=Shown(FIRST, SECOND, 1.0)))
     assert found.revisions == (R1,)
     assert found.announced == (R2, R3)
+
+
+def test_what_present_stations_showed_before_is_announced_newest_first() -> None:
+    r4, r5 = Revision("4" * 64), Revision("5" * 64)
+
+    def said(*retained: Revision) -> StationReport:
+        return StationReport(sources={"base": SourceReport(retained=retained)})
+
+    peers = {"B": (True, said(R3, R1, r4)), "C": (True, said(R2)), "D": (False, said(r5))}
+    found = base(build(peers=peers))
+    assert found.announced == (R3, R2, r4), "R1 is here, D is away"
+
+
+def test_a_long_history_of_others_is_announced_in_part() -> None:
+    history = tuple(Revision(f"{n:064x}") for n in range(100))
+    peers = {"B": (True, StationReport(sources={"base": SourceReport(retained=history)}))}
+    assert base(build(peers=peers)).announced == history[:ANNOUNCED_MAX]
 
 
 def test_live_is_whole_only_where_every_byte_can_be_read_now() -> None:

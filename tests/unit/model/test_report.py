@@ -13,7 +13,11 @@ def test_a_report_survives_the_wire() -> None:
         storage_id="s1",
         sources={
             "base": SourceReport(
-                live=Publication(3, 4, R), revisions={R: 4}, complete=frozenset({R}), bytes_done=5
+                live=Publication(3, 4, R),
+                revisions={R: 4},
+                complete=frozenset({R}),
+                retained=(R,),
+                bytes_done=5,
             )
         },
     )

@@ -32,9 +32,11 @@ class StorageWatch:
 
     def __init__(self, child: StorageChild, state: Path, on_change: Callable[[], None]) -> None:
         self.view = StorageView()
+        self.was_probed = False
         self._child = child
         self._state = state
         self._expected = ""
+        self._is_swept = False
         self._on_change = on_change
         self._inventory_wanted = asyncio.Event()
         self._write = asyncio.Lock()
@@ -45,6 +47,7 @@ class StorageWatch:
         since_inventory = INVENTORY_EVERY_S
         while True:
             await self._probe()
+            self.was_probed = True
             due = since_inventory >= INVENTORY_EVERY_S or self._inventory_wanted.is_set()
             if due and self.is_readable:
                 await self.refresh()
@@ -110,6 +113,8 @@ class StorageWatch:
             self._expect_remembered()  # `storage init` may have adopted it meanwhile
         elif state is StorageState.READY and not self._expected:
             self._adopt(answer["storage_id"])
+        if state is StorageState.READY and not self._is_swept and not await self._sweep():
+            return
         if state is not self.view.state:
             self._become(state, answer["detail"])
         figures = (answer["storage_id"], answer["capacity"], answer["free"])
@@ -117,6 +122,20 @@ class StorageWatch:
             self._set(
                 storage_id=figures[0], capacity=figures[1], free=figures[2], detail=answer["detail"]
             )
+
+    async def _sweep(self) -> bool:
+        """Whether what an earlier run left is gone. Nothing else writes before: it would be taken for such a rest."""
+        try:
+            found = await self._child.call("sweep", deadline_s=WRITE_DEADLINE_S)
+        except StorageStalled:
+            self._become(StorageState.STALLED, "the storage did not answer in time")
+            return False
+        except StorageError as error:
+            self._become(StorageState.MISSING, f"{error.code}: {error.detail}")
+            return False
+        line("info", "storage.swept", **found)
+        self._is_swept = True
+        return True
 
     def _expect_remembered(self) -> None:
         try:

@@ -166,9 +166,9 @@ class Operations:
             count = purge_source(self._layout, self._station, source)
         yield {"revisions": count, "bytes": total}
 
-    def reclaim(self) -> Steps:
-        """After a start: remove what processes of this station that have ended left behind."""
-        marker = self._require_marker()
+    def sweep(self) -> dict[str, int]:
+        """Remove what ended processes of this station left behind; before the first of the new ones starts."""
+        self._require_marker()
         intents = reclaim_intents(self._layout, self._station)
         partial = self._layout.partial(self._station)
         leftovers = 0
@@ -177,18 +177,17 @@ class Operations:
                 if _LEFTOVER.fullmatch(path.name):
                     path.unlink(missing_ok=True)
                     leftovers += 1
-        yield None
+        return {"intents": intents, "leftovers": leftovers}
+
+    def reclaim(self) -> Steps:
+        """After a start: end the collection that the last run began."""
+        marker = self._require_marker()
         self._collector(marker).recover()
         removed = back = 0
         for step in judge_trash(self._layout, self._station, self._revisions):
             removed, _, back = step
             yield None
-        yield {
-            "intents": intents,
-            "leftovers": leftovers,
-            "objects_removed": removed,
-            "objects_linked_back": back,
-        }
+        yield {"objects_removed": removed, "objects_linked_back": back}
 
     def forget(self, station: str) -> dict[str, bool]:
         """Remove the staging directory of a station that has left the group."""
@@ -212,7 +211,7 @@ class Operations:
 
 
 _NAMES = frozenset(
-    "init probe inventory publish add_manifest copy_manifest recognise collect purge reclaim forget".split()
+    "init probe inventory publish add_manifest copy_manifest recognise collect purge sweep reclaim forget".split()
 )
 
 

@@ -1,6 +1,7 @@
 """The storage child as control sees it: calls under deadlines, replaced when it hangs or dies."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from station.control.storage_watch import StorageWatch
+from station.model.states import StorageState
 from station.storage.client import StorageChild, StorageError, StorageStalled
 from station.storage.layout import Layout
 from tests.unit.storage.shelf import GROUP, SOURCE, STATION, Staged, a_layout, put
@@ -206,3 +209,31 @@ async def test_stations_on_one_storage_recognise_each_other(
     seen = await child.call("recognise", deadline_s=10)
     assert theirs["mine"] in seen["others"]["B"]
     await other.close()
+
+
+async def test_the_rests_of_an_earlier_run_are_gone_before_the_storage_is_ready(
+    layout: Layout, child: StorageChild
+) -> None:
+    rest = layout.partial(STATION) / "intent-of-a-killed-sync"
+    rest.parent.mkdir(parents=True, exist_ok=True)
+    rest.touch()
+    states: dict[StorageState, bool] = {}
+
+    def note() -> None:
+        states.setdefault(watch.view.state, rest.exists())
+
+    (layout.root.parent / "state").mkdir(exist_ok=True)
+    watch = StorageWatch(child, layout.root.parent / "state", note)
+    async with asyncio.timeout(20):
+        watching = asyncio.create_task(watch.watch())
+        while StorageState.READY not in states:
+            await asyncio.sleep(0.01)
+    assert states[StorageState.READY] is False
+    rest.touch()  # a sync of this run, which began as soon as it might
+    watch.look_again()
+    await asyncio.sleep(0)
+    await watch.refresh()
+    assert rest.exists()
+    watching.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watching

@@ -48,6 +48,7 @@ def test_inventory_lists_publications_and_revisions(tmp_path: Path) -> None:
         ("recognise", {}),
         ("collect", {}),
         ("purge", {"source": SOURCE}),
+        ("sweep", {}),
         ("reclaim", {}),
         ("forget", {"station": "B"}),
     ],
@@ -72,9 +73,8 @@ def test_only_operations_can_be_called(tmp_path: Path) -> None:
         assert caught.value.code == "unknown-op"
 
 
-def test_reclaim_removes_what_ended_processes_left_and_judges_the_trash(tmp_path: Path) -> None:
+def test_sweep_removes_what_ended_processes_left(tmp_path: Path) -> None:
     layout = a_layout(tmp_path)
-    put(layout, b"named")
     dead = declare_intent(layout, STATION, SOURCE, "", [])
     dead.path.write_text(dead.path.read_text().replace(dead.boot_id, "before"))
     alive = declare_intent(layout, STATION, SOURCE, "", [sha_of(b"named")])
@@ -82,17 +82,20 @@ def test_reclaim_removes_what_ended_processes_left_and_judges_the_trash(tmp_path
     for name in ("manifest-0123", "live-0123", "Probe-0123"):
         (partial / name).touch()
     (partial / sha_of(b"download under way")).write_bytes(b"down")
+    assert ask(operations_in(tmp_path), "sweep") == {"intents": 1, "leftovers": 3}
+    assert alive.path.exists()
+    assert [path.name for path in partial.iterdir()] == [sha_of(b"download under way")]
+
+
+def test_reclaim_judges_the_trash(tmp_path: Path) -> None:
+    layout = a_layout(tmp_path)
+    put(layout, b"named")
+    declare_intent(layout, STATION, SOURCE, "", [sha_of(b"named")])
     trash = layout.trash(STATION)
     trash.mkdir()
     layout.pool(sha_of(b"named")).rename(trash / sha_of(b"named"))
-    assert ask(operations_in(tmp_path), "reclaim") == {
-        "intents": 1,
-        "leftovers": 3,
-        "objects_removed": 0,
-        "objects_linked_back": 1,
-    }
-    assert alive.path.exists()
-    assert [path.name for path in partial.iterdir()] == [sha_of(b"download under way")]
+    found = {"objects_removed": 0, "objects_linked_back": 1}
+    assert ask(operations_in(tmp_path), "reclaim") == found
 
 
 def test_a_manifest_goes_to_storage_and_state(tmp_path: Path) -> None:

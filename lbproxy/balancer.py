@@ -74,11 +74,11 @@ class Balancer:
     def pick(self, source: str = "", tried: Collection[str] = ()) -> str | None:
         """The backend for a client with address `source`, none of `tried`; None when there is none.
 
-        The connection counts as the backend's until `release`.
+        When none that is up is left, those that are down and not dead are tried: one that has just started holds its
+        clients until it is ready. The connection counts as the backend's until `release`.
         """
-        candidates = [
-            s for s in self._states if s.is_up and not s.is_draining and s.name not in tried
-        ]
+        untried = [s for s in self._states if not s.is_draining and s.name not in tried]
+        candidates = [s for s in untried if s.is_up] or [s for s in untried if not s.is_dead]
         if not candidates:
             return None
         if self._policy == "source_hash":
@@ -107,12 +107,13 @@ class Balancer:
         """What a check of `name` found at `now` (monotonic seconds)."""
         state = self._by_name[name]
         state.detail = detail or verdict.value
+        state.is_dead = state.is_dead and verdict is Verdict.SILENT
         if verdict is Verdict.READY:
             state.failures = state.silences = 0
             state.successes += 1
             if state.is_up or state.successes < self._rise << state.doublings:
                 return Change.NONE
-            state.is_up, state.is_dead = True, False
+            state.is_up = True
             state.transitions += 1
             return Change.UP
         state.successes = 0

@@ -13,12 +13,20 @@ def balancer(policy: str = "round_robin", names: str = "ABC") -> Balancer:
     return made
 
 
-def test_nobody_is_picked_before_it_proved_itself() -> None:
-    made = Balancer(["A"], "round_robin")
-    assert made.pick() is None
+def test_who_has_not_proved_itself_is_picked_only_while_nobody_else_is_there() -> None:
+    made = Balancer(["A", "B"], "round_robin")
     made.report("A", READY, 0.0)
-    assert made.pick() is None
+    assert made.pick("", ["A"]) == "B"
     made.report("A", READY, 0.0)
+    assert [made.pick() for _ in range(3)] == ["A"] * 3
+
+
+def test_the_dead_are_not_picked_until_they_answer_again() -> None:
+    made = balancer(names="A")
+    made.report("A", SILENT, 1.0)
+    assert made.report("A", SILENT, 1.5) is Change.DEAD
+    assert made.pick() is None
+    made.report("A", NOT_READY, 2.0)
     assert made.pick() == "A"
 
 

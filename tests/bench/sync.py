@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.peers_of_relays import free_port
+from tests.bench.servers import free_port
 from tests.integration.dnf import Dnf
 from tests.integration.repositories import Repository, build_repository
 from tests.integration.syncing import Syncing
@@ -48,7 +48,7 @@ class Upstream:
 
 
 @contextmanager
-def nginx(directory: Path, root: Path) -> Iterator[Upstream]:
+def nginx(directory: Path, root: Path, *, niceness: int = 0) -> Iterator[Upstream]:
     """nginx as shipped, with `root` as its documents."""
     port, log = free_port(), directory / "access.log"
     config = directory / "nginx.conf"
@@ -60,7 +60,8 @@ def nginx(directory: Path, root: Path) -> Iterator[Upstream]:
             server {{ listen 127.0.0.1:{port}; root {root}; }}
         }}
     """)
-    master = subprocess.Popen(["/usr/sbin/nginx", "-c", str(config), "-g", "daemon off;"])
+    command = ["nice", "-n", str(niceness), "/usr/sbin/nginx", "-c", str(config)]
+    master = subprocess.Popen([*command, "-g", "daemon off;"])
     try:
         deadline = time.monotonic() + STARTED_S
         while not (directory / "pid").exists():

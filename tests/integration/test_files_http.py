@@ -1,7 +1,7 @@
 """The files worker over HTTP: real process, real sockets, real storage directory."""
 
 import hashlib
-import os
+import random
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +11,8 @@ import pytest
 from tests.integration.files_lab import FilesLab, header, read_answer, status
 
 REPOMD = b"<repomd>one</repomd>"
-SMALL = os.urandom(8192)
-BIG = os.urandom(5 * 1024 * 1024 + 17)
+SMALL = random.Random(1).randbytes(8192)
+BIG = random.Random(2).randbytes(5 * 1024 * 1024 + 17)
 FILES = {
     "repodata/repomd.xml": REPOMD,
     "repodata/repomd.xml.asc": b"signature one",

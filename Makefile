@@ -14,7 +14,7 @@ help:
 	@echo 'make check    format, lint, types, walls and habits'
 	@echo 'make bench    our figures beside those of nginx, haproxy, squid and dnf reposync'
 	@echo 'make accept   the full-length acceptance runs'
-	@echo 'make soak     endless runs, until Ctrl-C'
+	@echo 'make soak     ten minutes of fuzzing for each parser, and runs that are longer still'
 	@echo 'make rpm      the wheel and the RPM for Enterprise Linux 9, in dist/'
 	@echo 'make install  .venv and, as root, the distribution packages'
 

@@ -55,7 +55,7 @@ def find_end(buffer: bytes | bytearray) -> int | Refusal | None:
         return end + 4
     if len(buffer) >= HEAD_BYTES_MAX:
         return Refusal(431, "request head too large")
-    if buffer and buffer[0] not in _STARTS_TOKEN:
+    if buffer and buffer[0] not in _STARTS_TOKEN and buffer != b"\r":  # half of an empty line
         return Refusal(400, "not an HTTP request")
     if buffer.count(b"\n") != buffer.count(b"\r\n"):
         return Refusal(400, "line feed without carriage return")

@@ -119,6 +119,7 @@ def test_a_body_is_allowed_where_control_answers() -> None:
     ("data", "expected"),
     [
         (b"", None),
+        (b"\r", None),
         (b"GET / HT", None),
         (b"GET / HTTP/1.1\r\nHost: h\r\n", None),
         (b"GET / HTTP/1.1\r\n\r\nrest", 18),

@@ -118,6 +118,7 @@ class Chores:
             self._leaving_due = boot + LEAVING_EVERY_S
             await self._note_leaving()
             await self._purge()
+            await self._forget()
         if boot >= self._collect_due:
             self._collect_due = boot + COLLECT_EVERY_S
             await self._collect()
@@ -162,6 +163,22 @@ class Chores:
             found = await station.storage.call("purge", deadline_s=LONG_DEADLINE_S, source=source)
             line("info", "storage.purged", source=source, **found)
         await station.storage.refresh()
+
+    async def _forget(self) -> None:
+        """What stations that left the group have staged here goes."""
+        station = self._station
+        gossip = station.registry.gossip
+        gone = leaving.stations_that_left(
+            station.sharing.found,
+            station.records().stations,
+            lambda name: gossip.is_known(Kind.STATION, name),
+        )
+        if not gone or not self._is_collector() or self._is_refused("forget"):
+            return
+        for name in gone:
+            found = await station.storage.call("forget", deadline_s=LONG_DEADLINE_S, station=name)
+            line("info", "storage.station_forgotten", station=name, **found)
+        station.sharing.found = ()  # until the next look
 
     async def _collect(self) -> None:
         station = self._station

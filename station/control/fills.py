@@ -1,7 +1,8 @@
 """Missing files that clients wait for: one fetch for all who want it, in one long-lived sync child.
 
 A worker says which path of which revision it lacks; the child looks up the manifest, fetches from the peers by
-hash, then from upstream, into a growing file that the workers send from.
+hash, then from upstream, into a growing file that the workers send from. While the storage takes nothing, the child
+tells the workers of a socket instead, and passes on what peers send.
 """
 
 import asyncio
@@ -46,7 +47,10 @@ class Fill:
 
 
 class FillDesk:
-    """`make_job(source, revision, path)` gives the order for the child, or None: no such source here."""
+    """`make_job(source, revision, path)` gives the order for the child, or None: no such source here.
+
+    `on_kept(source, revision)`: this manifest lies in the state directory now.
+    """
 
     def __init__(
         self,
@@ -54,12 +58,15 @@ class FillDesk:
         tasks: Tasks,
         *,
         make_job: Callable[[Key], dict[str, Any] | None],
+        on_kept: Callable[[str, str], None],
     ) -> None:
         self.filled = 0
         self.failed = 0
         self._launcher = launcher
         self._tasks = tasks
         self._make_job = make_job
+        self._on_kept = on_kept
+        self._relaying = 0
         self._fills: dict[Key, Fill] = {}
         self._child: Child | None = None
         self._opening = asyncio.Lock()
@@ -113,7 +120,7 @@ class FillDesk:
         async for event in child.events():
             self._take(event)
         if self._child is child:
-            self._child = None
+            self._child, self._relaying = None, 0
         line("debug", "fills.child_ended")
         await child.close()
         for key in list(self._fills):
@@ -125,6 +132,11 @@ class FillDesk:
             str(event.get("revision", "")),
             str(event.get("path", "")),
         )
+        if event["event"] == "relaying":
+            self._relaying = int(event["open"])
+            self._dismiss_later()
+        elif event["event"] == "kept":
+            self._on_kept(key[0], key[1])
         fill = self._fills.get(key)
         if fill is None:
             return
@@ -136,6 +148,9 @@ class FillDesk:
             facts = {name: event[name] for name in ("sha256", "size", "mtime")}
             fill.state = {**facts, "file": "", "done": True, "error": ""}
             self.filled += 1
+            self._finish(fill)
+        elif event["event"] == "relay":
+            fill.state = {"relay": event["socket"], "done": True, "error": ""}
             self._finish(fill)
         elif event["event"] == "failed":
             self._end(key, f"{event['code']}: {event['detail']}")
@@ -153,7 +168,14 @@ class FillDesk:
         if fill.timer is not None:
             fill.timer.cancel()
         del self._fills[fill.key]
-        if not self._fills and self._child is not None:
+        self._dismiss_later()
+
+    def _dismiss_later(self) -> None:
+        """When nobody needs the child any more, it goes after a while."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        if self._child is not None and not self._fills and not self._relaying:
             loop = asyncio.get_running_loop()
             self._idle_timer = loop.call_later(IDLE_CHILD_S, self._dismiss)
 

@@ -36,7 +36,8 @@ class JobMaker:
         job = self._base(source)
         if isinstance(work, CopyFromPeers | FetchManifest):
             kind = "copy" if isinstance(work, CopyFromPeers) else "manifest"
-            return {**job, "kind": kind, "revision": str(work.revision)}
+            is_away = self._storage().state is not StorageState.READY
+            return {**job, "kind": kind, "revision": str(work.revision), "is_away": is_away}
         return {
             **job,
             "kind": "sync",
@@ -45,12 +46,16 @@ class JobMaker:
         }
 
     def fill_job(self, key: Key) -> dict[str, Any] | None:
-        """One file of one revision; None for a source that nobody knows, or while nothing may be written."""
+        """One file of one revision: into the storage, or past it while that takes nothing. None: no such source."""
         source, revision, path = key
         record = self._records().sources.get(source)
-        if record is None or self._storage().state is not StorageState.READY:
+        if record is None:
             return None
-        return {**self._base(record), "kind": "fill", "revision": revision, "path": path}
+        is_away = self._storage().state is not StorageState.READY
+        if is_away and not revision:
+            return None
+        kind = "relay" if is_away else "fill"
+        return {**self._base(record), "kind": kind, "revision": revision, "path": path}
 
     def _base(self, source: SourceRecord) -> dict[str, Any]:
         pki = Path(self._config.state_directory) / "pki"

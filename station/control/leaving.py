@@ -4,7 +4,7 @@ The time is the settings record `left:SOURCE`. It is written only about a source
 deleted: a registry that was wiped never says that anything left. An operator's purge is the same record with a mark.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -87,6 +87,16 @@ def freezes_of(records: Records, source: str) -> list[str]:
         if source in profile.frozen
     ]
     return found
+
+
+def stations_that_left(
+    found: Iterable[str], members: Collection[str], is_known: Callable[[str], bool]
+) -> list[str]:
+    """Those of the stations that worked on a storage that the group has removed: what they staged is nobody's now.
+
+    `is_known`: of which the registry has a record or a deletion; it does not judge the others.
+    """
+    return [name for name in sorted(found) if name not in members and is_known(name)]
 
 
 def purges_due(

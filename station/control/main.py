@@ -145,8 +145,11 @@ class Control:
             on_change=station.ask_for_turn,
             on_stored=storage.refresh,
             on_end=self._sync_ended,
+            on_kept=station.kept_manifest,
         )
-        self._fills = FillDesk(launcher, tasks, make_job=jobs.fill_job)
+        self._fills = FillDesk(
+            launcher, tasks, make_job=jobs.fill_job, on_kept=station.kept_manifest
+        )
         flips = Flips(
             tasks,
             write=self._write_publication,

@@ -19,6 +19,9 @@ class Sharing:
     def __init__(self) -> None:
         self.word = ""  # ours, written last
         self.sees: tuple[str, ...] = ()
+        self.found: tuple[
+            str, ...
+        ] = ()  # stations that ever wrote a word here, ours not among them
         self._said: dict[str, deque[str]] = {}
 
     def heard(self, reports: Mapping[str, StationReport]) -> None:
@@ -31,15 +34,16 @@ class Sharing:
     def looked(self, mine: str, others: Mapping[str, list[str]]) -> bool:
         """What lies on our storage: our newest word, and those of the others. True: this changes what we report."""
         before = self.word, self.sees
-        found = [
+        self.found = tuple(sorted(others))
+        known = [
             name for name, words in others.items() if set(words) & set(self._said.get(name, ()))
         ]
-        self.word, self.sees = mine, tuple(sorted(found))
+        self.word, self.sees = mine, tuple(sorted(known))
         return before != (self.word, self.sees)
 
     def lost(self) -> None:
         """Our storage is not there: nobody shares it with us."""
-        self.word, self.sees = "", ()
+        self.word, self.sees, self.found = "", (), ()
 
     def partners(
         self, own: str, storage_id: str, peers: Mapping[str, tuple[bool, StationReport]]

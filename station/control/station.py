@@ -96,7 +96,8 @@ class Station(Picture):
             lambda source: _others(source, peers),
             self.flips.barrier.has_duty,
             sharing=partners,
-            may_write=self.storage.view.state is StorageState.READY and self.has_exchanged,
+            may_work=self.has_exchanged and self.storage.view.was_asked,
+            kept=None if self.storage.view.state is StorageState.READY else self.copies.of,
         )
         if any(self._lies_there_unseen(peers[name][1].sources) for name in partners):
             self.storage.look_again()
@@ -162,6 +163,11 @@ class Station(Picture):
             await self.storage.call("copy_manifest", source=source, revision=revision)
             self.copies.made(source, revision)
         return manifest_copy(Path(self._config.state_directory) / "manifests", source, revision)
+
+    def kept_manifest(self, source: str, revision: str) -> None:
+        """A sync child has put this manifest into the state directory."""
+        self.copies.made(source, Revision(revision))
+        self.ask_for_turn()
 
     # Details.
 

@@ -43,6 +43,11 @@ class StorageView:
     free: int = 0
     sources: dict[str, StoredSource] = field(default_factory=dict)
 
+    @property
+    def was_asked(self) -> bool:
+        """Whether the storage said anything yet, or failed to."""
+        return self != StorageView()
+
 
 def stored_source(wire: dict[str, Any]) -> StoredSource:
     """One source of the child's inventory; a stray file under `live/` is no publication and counts for nothing."""

@@ -32,7 +32,6 @@ class StorageWatch:
 
     def __init__(self, child: StorageChild, state: Path, on_change: Callable[[], None]) -> None:
         self.view = StorageView()
-        self.was_probed = False
         self._child = child
         self._state = state
         self._expected = ""
@@ -47,7 +46,6 @@ class StorageWatch:
         since_inventory = INVENTORY_EVERY_S
         while True:
             await self._probe()
-            self.was_probed = True
             due = since_inventory >= INVENTORY_EVERY_S or self._inventory_wanted.is_set()
             if due and self.is_readable:
                 await self.refresh()

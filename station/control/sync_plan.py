@@ -66,8 +66,7 @@ def choose_work(
     """What to do for `source` now, or None. `peers`: reports of present peers; from those in `sharing`, who are on our
     own storage, there is nothing to copy.
     """
-    pause = min(COPY_RETRY_AFTER_S * 2 ** min(attempts.failures, 10), COPY_RETRY_AFTER_MAX_S)
-    if not attempts.failures or wall >= attempts.failed_at + pause:
+    if not _rests(attempts, wall):
         others = {name: report for name, report in peers.items() if name not in sharing}
         shown = _shown_without_manifest(stored, others)
         if shown is not None:
@@ -79,11 +78,41 @@ def choose_work(
     return AskUpstream(source, why) if why else None
 
 
+def choose_manifest(
+    source: str,
+    kept: Container[Revision],
+    peers: Mapping[str, SourceReport],
+    attempts: Attempts,
+    *,
+    wall: float,
+) -> FetchManifest | None:
+    """What to do for `source` while our storage takes nothing: get the manifests of what is shown and of what comes.
+
+    With them this station flips with the others, and passes on the bytes that they send. `kept`: those in the state
+    directory.
+    """
+    if _rests(attempts, wall):
+        return None
+    shown = sorted((peer.live for peer in peers.values() if peer.live), reverse=True)
+    wanted = [publication.revision for publication in shown[:1]]
+    wanted += [Revision(peer.candidate) for peer in peers.values() if peer.candidate]
+    for revision in wanted:
+        if revision not in kept and any(revision in peer.revisions for peer in peers.values()):
+            return FetchManifest(source, revision)
+    return None
+
+
 def has_complete_live(stored: StoredSource) -> bool:
     """True when the greatest publication on the storage has all its bytes."""
     live = stored.greatest
     facts = stored.revisions.get(live.revision) if live else None
     return bool(facts and facts.is_complete)
+
+
+def _rests(attempts: Attempts, wall: float) -> bool:
+    """Whether the last failure is so near that peers are left alone."""
+    pause = min(COPY_RETRY_AFTER_S * 2 ** min(attempts.failures, 10), COPY_RETRY_AFTER_MAX_S)
+    return bool(attempts.failures) and wall < attempts.failed_at + pause
 
 
 def _worth_copying(

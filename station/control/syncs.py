@@ -11,6 +11,7 @@ from station.control.sync_plan import (
     CopyFromPeers,
     FetchManifest,
     Work,
+    choose_manifest,
     choose_work,
 )
 from station.model.identity import Revision
@@ -48,7 +49,8 @@ class _Desk:
 class SyncDesk:
     """Decides by `choose_work`, acts by child processes, reports by SourceReport.
 
-    `on_end(source, is_good, is_retriable)` tells the schedule; `on_stored`: something new lies on the storage.
+    `on_end(source, is_good, is_retriable)` tells the schedule; `on_stored`: something new lies on the storage;
+    `on_kept(source, revision)`: a manifest lies in the state directory.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class SyncDesk:
         on_change: Callable[[], None],
         on_stored: Callable[[], Awaitable[None]],
         on_end: Callable[[str, bool, bool], None],
+        on_kept: Callable[[str, str], None],
     ) -> None:
         self._launcher = launcher
         self._clock = clock
@@ -69,6 +72,7 @@ class SyncDesk:
         self._on_change = on_change
         self._on_stored = on_stored
         self._on_end = on_end
+        self._on_kept = on_kept
         self._desks: dict[str, _Desk] = {}
         self._listed: Mapping[str, MirrorListEntry] = {}
 
@@ -97,29 +101,39 @@ class SyncDesk:
         is_on_duty: Callable[[str], bool],
         *,
         sharing: Container[str],
-        may_write: bool,
+        may_work: bool,
+        kept: Callable[[str], Container[Revision]] | None,
     ) -> None:
-        """Queue what is to be done now and start as much of it as may run."""
+        """Queue what is to be done now and start as much of it as may run.
+
+        `kept`: while the storage takes nothing, the manifests in the state directory; only further ones are fetched.
+        """
         self._listed = listed
         for source in list(self._desks):
             if source not in listed and not self._desks[source].is_running:
                 del self._desks[source]
-        if not may_write:
+        if not may_work:
             return
         for source in listed:
             desk = self._desk(source)
             if desk.is_running:
                 continue
-            work = choose_work(
-                source,
-                stored.get(source, StoredSource()),
-                desk.report,
-                peers(source),
-                desk.attempts,
-                sharing=sharing,
-                is_on_duty=is_on_duty(source),
-                wall=self._clock.wall(),
-            )
+            work: Work | None
+            if kept is not None:
+                work = choose_manifest(
+                    source, kept(source), peers(source), desk.attempts, wall=self._clock.wall()
+                )
+            else:
+                work = choose_work(
+                    source,
+                    stored.get(source, StoredSource()),
+                    desk.report,
+                    peers(source),
+                    desk.attempts,
+                    sharing=sharing,
+                    is_on_duty=is_on_duty(source),
+                    wall=self._clock.wall(),
+                )
             desk.queued = work
             activity = "queued" if work else ""
             if desk.report.activity != activity:
@@ -150,7 +164,9 @@ class SyncDesk:
                     end = event
                 else:
                     await self._follow(source, work, event)
-            if end["event"] != "failed":
+            if job.get("is_away") and end["event"] == "metadata":
+                self._on_kept(source, end["revision"])
+            elif end["event"] != "failed":
                 await self._on_stored()  # or the next decision would be about what lay there before
         finally:
             desk.is_running = False

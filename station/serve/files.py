@@ -12,8 +12,9 @@ from station.runtime.lines import line
 from station.serve.feed import Feed
 from station.serve.guard import Guard
 from station.serve.limits import Counters, Limits
+from station.serve.passing import open_relay
 from station.serve.pool import ObjectMissing, Pool
-from station.serve.reply import Complete, Drop, FromFile, FromFill, Hold, Reply
+from station.serve.reply import Complete, Drop, FromFile, FromFill, FromRelay, Hold, Reply
 from station.serve.world import FILL_KEPT_S, Fill, World
 
 
@@ -118,6 +119,8 @@ class Files:
             return Hold(until, "wants") if now < until else Drop("wants")
         if fill.error or now >= until:
             return self._unavailable(plan)
+        if fill.relay:
+            return self._from_relay(plan, fill, source, until)
         if (
             fill.is_done
         ):  # and yet not in the pool: a network file system may show it a little later
@@ -137,6 +140,21 @@ class Files:
         return FromFill(
             plan.head, fill, fd, plan.offset, end, plan.entry.size, not plan.keep_alive, plan.status
         )
+
+    def _from_relay(self, plan: "_Plan", fill: Fill, source: str, until: float) -> Reply:
+        sock = open_relay(
+            fill.relay,
+            source=source,
+            sha256=plan.entry.sha256,
+            size=plan.entry.size,
+            offset=plan.offset,
+            end=plan.offset + plan.length,
+        )
+        if sock is None:  # its process has ended: the next question starts another one
+            self._world.forget(fill)
+            return Hold(min(until, self._clock.boot() + 0.2), "fill_start")
+        self._counters.add("relayed_files")
+        return FromRelay(plan.head, sock, plan.length, not plan.keep_alive, plan.status)
 
     def _unavailable(self, plan: "_Plan") -> Complete:
         self._counters.hit("fill_start")

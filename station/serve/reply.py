@@ -1,5 +1,6 @@
 """What the router decides about a request, for the connection to carry out."""
 
+import socket
 from dataclasses import dataclass
 
 from station.serve.world import Fill
@@ -52,6 +53,17 @@ class FromFill:
 
 
 @dataclass(frozen=True, slots=True)
+class FromRelay:
+    """A head, then `length` bytes from a socket on which a child of control passes on what a peer sends."""
+
+    head: bytes
+    sock: socket.socket
+    length: int
+    close: bool
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Ask again at boot-clock second `until`, or when something changes; `why` names the limit of this wait."""
 
@@ -71,4 +83,4 @@ class ToControl:
     """Not ours to answer: relay the bytes."""
 
 
-Reply = Complete | FromFile | FromFill | Hold | Drop | ToControl
+Reply = Complete | FromFile | FromFill | FromRelay | Hold | Drop | ToControl

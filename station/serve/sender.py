@@ -4,7 +4,8 @@ import asyncio
 from abc import ABC, abstractmethod
 
 from station.runtime.lines import line
-from station.serve.reply import Client, FromFill
+from station.serve.passing import RelayTransfer
+from station.serve.reply import Client, FromFill, FromRelay
 from station.serve.shared import Shared
 from station.serve.transfer import FillTransfer, Progress, Socket, Transfer
 from station.serve.wire import Wire
@@ -49,7 +50,10 @@ class Sender(Wire, ABC):
         self._shared.guard.watch(self, self._shared.limits.rate_s, "minimum_rate")
         self._pump()
 
-    def _start_fill(self, reply: FromFill) -> None:
+    def _start_fill(self, reply: FromFill | FromRelay) -> None:
+        if isinstance(reply, FromRelay):
+            self._start(RelayTransfer(reply.head, reply.sock, reply.length))
+            return
         reply.fill.watchers.append(self._pump)
         self._start(
             FillTransfer(reply.head, reply.fill, reply.fd, reply.offset, reply.end, reply.size)
@@ -71,7 +75,7 @@ class Sender(Wire, ABC):
         self._sent += gained
         self._shared.counters.add(f"bytes_{self._client.listener}", gained)
         if broken is not None:
-            if isinstance(transfer, FillTransfer):
+            if isinstance(transfer, FillTransfer | RelayTransfer):
                 line("warning", "fill.broken", error=str(broken))
             self.abort()
             return
@@ -90,13 +94,24 @@ class Sender(Wire, ABC):
         """Wait for the file to grow."""
         if has_gained or self.limit != "fill_stall":
             self._shared.guard.watch(self, self._shared.limits.fill_stall_s, "fill_stall")
+        transfer = self._transfer
+        if isinstance(transfer, RelayTransfer):
+            self._loop.add_reader(transfer.source, self._fed, transfer)
+            return
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(FILL_POLL_S, self._pump)
 
+    def _fed(self, transfer: RelayTransfer) -> None:
+        """The relay has more."""
+        self._loop.remove_reader(transfer.source)
+        self._pump()
+
     def _drop_transfer(self) -> None:
         transfer, self._transfer = self._transfer, None
         if transfer is not None:
+            if isinstance(transfer, RelayTransfer):
+                self._loop.remove_reader(transfer.source)
             transfer.close()
             if isinstance(transfer, FillTransfer):
                 self._cancel_timer()

@@ -21,7 +21,7 @@ FillKey = tuple[
 
 @dataclass(slots=True)
 class Fill:
-    """A missing file on its way. `file` grows until `is_done`; the pool has it then."""
+    """A missing file on its way. `file` grows until `is_done`; the pool has it then. Or `relay`, a socket, has it."""
 
     key: FillKey
     id: int
@@ -30,6 +30,7 @@ class Fill:
     sha256: str = ""
     size: int = -1
     file: str = ""
+    relay: str = ""
     is_done: bool = False
     error: str = ""
     ended_at: float = 0.0
@@ -163,6 +164,7 @@ class World:
         size = message.get("size")
         fill.size = -1 if size is None else int(size)
         fill.file = str(message.get("file") or "")
+        fill.relay = str(message.get("relay") or "")
         fill.is_done = bool(message["done"])
         fill.error = str(message.get("error") or "")
         if (fill.is_done or fill.error) and not fill.ended_at:

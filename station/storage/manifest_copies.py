@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from station.repo.manifest import check_manifest
@@ -19,10 +20,17 @@ def copy_manifest(
 
     Repeating it says that the copy is still wanted. True: made; False: it was there. Raises RepoError, OSError.
     """
-    manifests = state / "manifests"
-    final = manifest_copy(manifests, source, revision)
     content = layout.manifest(source, revision).read_bytes()
     check_manifest(content)
+    return keep_copy(state, source, revision, content, bytes_max=bytes_max)
+
+
+def keep_copy(
+    state: Path, source: str, revision: str, content: bytes, *, bytes_max: int = COPIES_BYTES_MAX
+) -> bool:
+    """The same, for a manifest that came from a peer and was verified. Raises OSError."""
+    manifests = state / "manifests"
+    final = manifest_copy(manifests, source, revision)
     make_directory(final.parent, state)
     temp = final.with_name(f".{final.name}-{secrets.token_hex(8)}")
     try:
@@ -39,8 +47,9 @@ def copy_manifest(
 def _shrink(manifests: Path, newest: Path, bytes_max: int) -> None:
     copies = []
     for path in manifests.glob("*/*"):
-        found = path.stat()
-        copies.append((found.st_mtime_ns, found.st_size, path))
+        with suppress(FileNotFoundError):  # another process of ours makes room as well
+            found = path.stat()
+            copies.append((found.st_mtime_ns, found.st_size, path))
     total = sum(size for _, size, _ in copies)
     for _, size, path in sorted(copies):
         if total <= bytes_max:

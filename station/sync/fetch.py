@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -102,6 +102,38 @@ class Bulk:
             what = str(error) or "too slow"
             raise FetchFailed("unreachable", f"{url}: {what}", transient=True) from error
 
+    async def pieces(self, url: str, *, start: int, size: int) -> AsyncGenerator[bytes, None]:
+        """The bytes of an object of `size` bytes from `start` on, as they come and no faster than they are taken.
+
+        Raises FetchFailed. Whether they are the right ones is the caller's question.
+        """
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                response = await self._ask(url, {"Range": f"bytes={start}-"} if start else {})
+                stack.callback(
+                    response.close
+                )  # after the last byte it goes back to the others all the same
+                if response.status != (206 if start else 200):
+                    raise _bad_status(url, response)
+                if response.content_length != size - start:
+                    detail = f"{url}: {response.content_length} bytes are offered from {start} on, not {size - start}"
+                    raise FetchFailed("checksum", detail, transient=True)
+                while True:
+                    async with asyncio.timeout(self._limits.rate_window_s):
+                        piece = await response.content.readany()
+                    if not piece and response.content.at_eof():
+                        return
+                    yield piece
+        except (TimeoutError, aiohttp.ClientError, ssl.SSLError, ValueError, OSError) as error:
+            what = str(error) or "too slow"
+            raise FetchFailed("unreachable", f"{url}: {what}", transient=True) from error
+
+    async def _ask(self, url: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        host, port = host_and_port(url)
+        await self._egress.addresses(host, port)  # a literal address never meets the resolver
+        async with asyncio.timeout(self._limits.answer_s):
+            return await self._session.get(url, headers=headers, allow_redirects=False)
+
     async def _follow(
         self, url: str, partial: Partial, count: Counter, fresh: bool, etag: str
     ) -> None:
@@ -113,10 +145,7 @@ class Bulk:
             headers |= {"Range": f"bytes={partial.received}-", "If-Range": validator}
         hops = 0
         while True:
-            host, port = host_and_port(url)
-            await self._egress.addresses(host, port)  # a literal address never meets the resolver
-            async with asyncio.timeout(self._limits.answer_s):
-                response = await self._session.get(url, headers=headers, allow_redirects=False)
+            response = await self._ask(url, headers)
             async with contextlib.AsyncExitStack() as stack:
                 stack.callback(response.release)
                 if response.status not in REDIRECTS or "Location" not in response.headers:

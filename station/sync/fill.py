@@ -13,6 +13,7 @@ from station.repo.plan import Wanted
 from station.storage.layout import Layout
 from station.storage.pool import Pool
 from station.storage.revisions import Revisions
+from station.sync.coming import comes_anyway
 from station.sync.copying import copy_metadata
 from station.sync.events import Events
 from station.sync.failure import SyncFailed
@@ -66,9 +67,11 @@ class Fill:
 
     async def _fill(self, wanted: Wanted) -> None:
         facts = {"sha256": wanted.checksum.hex, "size": wanted.size, "mtime": wanted.mtime}
-        if not self._objects.has(wanted):
+        syncs = f"object-*~{wanted.checksum.hex[:64]}"
+        if not self._objects.has(wanted) and not await comes_anyway(self._pool, wanted, syncs):
             with writing():
-                place = self._pool.new_partial(f"fill-{os.getpid()}-{next(_numbers)}")
+                name = f"fill-{os.getpid()}-{next(_numbers)}~{wanted.checksum.hex}"
+                place = self._pool.new_partial(name)
             growing = Growing(place, wanted.checksum, wanted.size)
             try:
                 with writing():

@@ -1,7 +1,7 @@
 """The sync child: `python -m station.sync.job`. Orders on standard input, events on standard output.
 
 It ends with its input, so that it never outlives control. A "sync", "copy" or "manifest" order is the only one of its
-child, and decides the exit code: 0 or 1. "fill" orders may follow one another, and run side by side.
+child, and decides the exit code: 0 or 1. "fill" and "relay" orders may follow one another, and run side by side.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from station.runtime.lines import line, set_process
 from station.runtime.tasks import Tasks
 from station.storage.layout import Layout
 from station.storage.pool import Pool
+from station.sync.away import copy_manifest_away
 from station.sync.channels import Channels, open_channel
 from station.sync.copying import copy, copy_metadata
 from station.sync.events import Events
@@ -24,6 +25,7 @@ from station.sync.failure import SyncFailed
 from station.sync.fill import Fill, reclaim_fills
 from station.sync.memory import alone
 from station.sync.order import Order
+from station.sync.relays import Relays
 from station.sync.run import sync
 from station.sync.staging import Staged, Staging
 
@@ -39,7 +41,9 @@ class Job:
         self._events = events
         self._tasks = Tasks()
         self._channels = Channels()
+        self._relays = Relays(events, self._channels)
         self._has_filled = False
+        self._has_served = False
 
     async def run(self, orders: asyncio.StreamReader) -> int:
         """Until an order that stands alone is done, or there are no more. Returns the exit code."""
@@ -48,16 +52,13 @@ class Job:
                 order = Order.parse(text)
             except SyncFailed as failure:
                 self._events.failed(failure)
-                if self._has_filled:
-                    continue  # the other fills are none the worse
+                if self._has_served:
+                    continue  # the others are none the worse
                 return 1
-            set_process(f"sync-{order.source}" if order.kind != "fill" else "fill")
-            if order.kind == "fill":
-                if not self._has_filled:
-                    reclaim_fills(Layout(order.storage).partial(order.station))
-                self._has_filled = True
-                self._tasks.start(self._fill(order), name=f"fill {order.path}")
+            if order.kind in ("fill", "relay"):
+                self._serve(order)
                 continue
+            set_process(f"sync-{order.source}")
             work = self._tasks.start(self._alone(order), name=f"{order.kind} {order.source}")
             end = self._tasks.start(orders.read(), name="end of input")
             await asyncio.wait({work, end}, return_when=asyncio.FIRST_COMPLETED)
@@ -65,8 +66,18 @@ class Job:
             await self._tasks.close()
             return code
         await self._tasks.close()
+        await self._relays.close()
         await self._channels.close()
         return 0
+
+    def _serve(self, order: Order) -> None:
+        """Clients wait for this one."""
+        set_process("fill")
+        self._has_served = True
+        if order.kind == "fill" and not self._has_filled:
+            self._has_filled = True
+            reclaim_fills(Layout(order.storage).partial(order.station))
+        self._tasks.start(self._answer(order), name=f"{order.kind} {order.path}")
 
     async def _alone(self, order: Order) -> int:
         try:
@@ -85,6 +96,10 @@ class Job:
     async def _work(self, order: Order) -> None:
         async with open_channel(order) as channel:
             peers, objects = channel.peers, channel.objects
+            if order.is_away:
+                age = await copy_manifest_away(order, peers)
+                self._events.say("metadata", revision=order.revision, order=age)
+                return
             pool = Pool(Layout(order.storage), order.station)
             with contextlib.closing(Staging(order, objects, self._events)) as staging:
                 try:
@@ -113,15 +128,20 @@ class Job:
             missing=list(result.missing),
         )
 
-    async def _fill(self, order: Order) -> None:
+    async def _answer(self, order: Order) -> None:
+        names = {"source": order.source, "revision": order.revision or "", "path": order.path}
         try:
+            if order.kind == "relay":
+                await self._relays.open(order)
+                return
             async with self._channels.use(order) as channel:
                 await Fill(order, channel.peers, channel.objects, self._events).run()
+        except SyncFailed as failure:
+            self._events.failed(failure, **names)
         except Exception as error:
             # Clients wait for this file: they are told, whatever it was, and the log has the rest.
-            failure = SyncFailed("job", f"{type(error).__name__}: {error}", retriable=True)
-            names = {"source": order.source, "revision": order.revision or "", "path": order.path}
-            self._events.failed(failure, **names)
+            told = SyncFailed("job", f"{type(error).__name__}: {error}", retriable=True)
+            self._events.failed(told, **names)
             raise
 
 

@@ -14,7 +14,7 @@ from station.sync.failure import SyncFailed
 from station.sync.limits import Limits
 
 OBJECTS_MAX = 100_000  # of one fill order; a fill is normally one object
-KINDS = ("sync", "copy", "manifest", "fill")
+KINDS = ("sync", "copy", "manifest", "fill", "relay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,12 @@ class Order:
     """One job.
 
     `kind` "sync": bring the source up to date from upstream; "copy": take the whole of `revision` from the peers;
-    "manifest": its metadata only; "fill": the file `path` of `revision` (or of `live`), or `objects`, now.
+    "manifest": its metadata only; "fill": the file `path` of `revision` (or of `live`), or `objects`, now. With a
+    storage that takes nothing (`is_away`) the manifest goes to the state directory; "relay" then stands for "fill":
+    the way to files of the peers.
     """
 
-    kind: Literal["sync", "copy", "manifest", "fill"]
+    kind: Literal["sync", "copy", "manifest", "fill", "relay"]
     source: SourceId
     url: str  # ends with a slash
     storage: Path
@@ -60,6 +62,7 @@ class Order:
     accepted_order: int = 0  # of what was ever live; an older one is a rollback
     objects: tuple[Wanted, ...] = ()
     path: str = ""
+    is_away: bool = False
     revision: Revision | None = None
     limits: Limits = field(default_factory=Limits)
 
@@ -102,13 +105,14 @@ class Order:
             accepted_order=int(wire.get("order", 0)),
             objects=_objects(wire.get("objects", ())),
             path=str(wire.get("path", "")),
+            is_away=bool(wire.get("is_away", False)),
             revision=_revision(wire.get("revision")),
             limits=_limits(wire.get("limits", {})),
         ).checked()
 
     def checked(self) -> Self:
         """Itself. Raises ValueError for a kind without what it is about."""
-        if self.kind in ("copy", "manifest") and self.revision is None:
+        if self.kind in ("copy", "manifest", "relay") and self.revision is None:
             raise ValueError(f"{self.kind} without a revision")
         if self.kind == "fill" and not (self.path or self.objects):
             raise ValueError("fill without a path or objects")

@@ -69,11 +69,13 @@ class StationUnderTest:
         for pid in self.processes():
             kill(pid, signal.SIGKILL)
 
-    def start_again(self) -> None:
-        """`station run` after its death."""
+    def start_again(self, *prefix: str) -> None:
+        """`station run` after its death; `prefix` is put before the command and ends in an exec of it."""
+        if self._restarted is not None:
+            self._restarted.poll()  # it was killed: nobody else takes note of its end
         log = (self.config.parent / "station.log").open("ab")
         self._restarted = subprocess.Popen(
-            [sys.executable, "-m", "station", "run", "--config", str(self.config)],
+            [*prefix, sys.executable, "-m", "station", "run", "--config", str(self.config)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

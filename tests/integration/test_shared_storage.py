@@ -132,6 +132,17 @@ def test_another_storage_in_the_place_of_ours_is_refused_until_it_is_adopted(
     wait_until("ready again", lambda: all(state_of(s) == "ready" for s in lab.stations), 10.0)
 
 
+def test_a_station_that_was_removed_leaves_nothing_on_the_storage(lab: LabUnderTest) -> None:
+    keeper, gone = lab.stations[0], lab.stations[2]
+    staging = keeper.storage / "staging" / gone.name
+    assert staging.is_dir()
+    gone.kill_all()
+    wait_until("seen as away", lambda: keeper.ask("/status")["peers_present"] == 1, 15.0)
+    keeper.tell("DELETE", f"/stations/{gone.name}")
+    wait_until("its files are gone", lambda: not staging.exists(), 30.0)
+    assert (keeper.storage / "staging" / keeper.name).is_dir()
+
+
 class Samples:
     """How often all stations were asked, and the longest time that their answers differed (seconds)."""
 

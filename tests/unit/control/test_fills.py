@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import pytest
+
+from station.control import fills
 from station.control.feed import Worker
 from station.control.fills import FILLS_MAX, FillDesk, Key
 from station.runtime.tasks import Tasks
@@ -17,6 +20,7 @@ class ScriptedChild:
 
     def __init__(self) -> None:
         self.jobs: list[dict[str, Any]] = []
+        self.closed = 0
         self.said: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
     async def send(self, job: Mapping[str, Any]) -> None:
@@ -27,6 +31,7 @@ class ScriptedChild:
             yield event
 
     async def close(self) -> int:
+        self.closed += 1
         self.said.put_nowait(None)
         return 0
 
@@ -38,7 +43,8 @@ class Bench:
         self.child = ScriptedChild()
         self.opened = 0
         self.tasks = Tasks()
-        self.desk = FillDesk(self, self.tasks, make_job=self._job)
+        self.kept: list[tuple[str, str]] = []
+        self.desk = FillDesk(self, self.tasks, make_job=self._job, on_kept=self._keep)
 
     async def open(self) -> ScriptedChild:
         self.opened += 1
@@ -52,6 +58,9 @@ class Bench:
             {"event": event, "source": "base", "revision": "", "path": "a.rpm", **fields}
         )
         await settle()
+
+    def _keep(self, source: str, revision: str) -> None:
+        self.kept.append((source, revision))
 
     def _job(self, key: Key) -> dict[str, Any] | None:
         return {"path": key[2]} if key[0] == "base" else None
@@ -80,6 +89,35 @@ async def test_many_who_want_one_file_cost_one_order_and_all_hear_of_it() -> Non
     assert told(one_ear) == [(1, False, ""), (1, True, "")]
     assert told(two_ear) == [(7, False, ""), (7, True, "")]
     assert bench.desk.filled == 1
+    await bench.tasks.close()
+
+
+async def test_while_the_storage_is_away_workers_are_told_of_a_socket() -> None:
+    bench = Bench()
+    worker, ear = a_worker()
+    bench.want(worker, 1)
+    await settle()
+    await bench.say("kept")
+    await bench.say("relay", socket="/run/relay.sock")
+    assert told(ear) == [(1, True, "")]
+    assert ear.messages()[0]["fill"]["relay"] == "/run/relay.sock"
+    assert bench.kept == [("base", "")]
+    await bench.tasks.close()
+
+
+async def test_a_child_that_passes_bytes_on_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fills, "IDLE_CHILD_S", 0.0)
+    bench = Bench()
+    worker, _ = a_worker()
+    bench.want(worker, 1)
+    await settle()
+    await bench.say("relaying", open=1)
+    await bench.say("relay", socket="/run/relay.sock")
+    await asyncio.sleep(0.01)
+    assert not bench.child.closed
+    await bench.say("relaying", open=0)
+    await asyncio.sleep(0.01)
+    assert bench.child.closed
     await bench.tasks.close()
 
 

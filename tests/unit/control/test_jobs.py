@@ -1,5 +1,7 @@
 from typing import Any
 
+import pytest
+
 from station.config.parse import parse_config
 from station.control.jobs import JobMaker
 from station.control.storage_view import StorageView
@@ -72,8 +74,15 @@ def test_a_fill_is_one_path_of_one_revision() -> None:
     assert (job["kind"], job["revision"], job["path"]) == ("fill", R1, "a.rpm")
 
 
-def test_nothing_is_filled_of_an_unknown_source_or_into_a_storage_that_takes_nothing() -> None:
+def test_nothing_is_filled_of_an_unknown_source() -> None:
     assert maker().fill_job(("nope", R1, "a.rpm")) is None
-    for state in StorageState:
-        job = maker(view(state=state)).fill_job(("base", R1, "a.rpm"))
-        assert (job is not None) is (state is StorageState.READY)
+
+
+@pytest.mark.parametrize("state", [s for s in StorageState if s is not StorageState.READY])
+def test_a_storage_that_takes_nothing_is_gone_round(state: StorageState) -> None:
+    away = maker(view(state=state))
+    job = away.fill_job(("base", R1, "a.rpm"))
+    assert job is not None and job["kind"] == "relay"
+    assert away.fill_job(("base", "", "a.rpm")) is None, "no revision to look it up in"
+    job = away.sync_job(FetchManifest("base", R1), records().sources["base"])
+    assert (job["kind"], job["is_away"]) == ("manifest", True)

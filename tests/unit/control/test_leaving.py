@@ -7,6 +7,7 @@ from station.control.leaving import (
     leaving_changes,
     left_sources,
     purges_due,
+    stations_that_left,
 )
 from station.model.records import Kind
 from tests.unit.control.builders import R1, records
@@ -89,3 +90,9 @@ def test_freezes_are_named_as_people_call_them() -> None:
         "profile web is frozen at 111111111111",
     ]
     assert freezes_of(group, "other") == []
+
+
+def test_only_stations_that_the_group_removed_are_forgotten_on_a_storage() -> None:
+    found, members, removed = ["B", "C", "D"], {"A", "B"}, {"A", "B", "C"}
+    assert stations_that_left(found, members, removed.__contains__) == ["C"]
+    assert stations_that_left(found, members, lambda _: False) == [], "a registry begun anew"

@@ -20,6 +20,7 @@ def test_stations_that_find_each_others_newest_words_share_a_storage() -> None:
     sharing = looking("b2", ["b1", "b2"])
     assert sharing.partners("A", "s", {"B": peer("b2")}) == {"B"}
     assert sharing.is_settled("A", "s", {"B": peer("b2")})
+    assert sharing.found == ("B",)
 
 
 def test_a_copied_disk_has_the_same_id_and_only_old_words() -> None:
@@ -53,5 +54,5 @@ def test_a_listing_that_is_a_minute_old_still_shows_a_word_we_heard() -> None:
 def test_a_storage_that_is_gone_is_shared_with_nobody() -> None:
     sharing = looking("b1", ["b1"])
     sharing.lost()
-    assert (sharing.word, sharing.sees) == ("", ())
+    assert (sharing.word, sharing.sees, sharing.found) == ("", (), ())
     assert not sharing.partners("A", "s", {"B": peer("b1")})

@@ -5,6 +5,7 @@ from station.control.sync_plan import (
     CopyFromPeers,
     FetchManifest,
     Work,
+    choose_manifest,
     choose_work,
 )
 from station.model.identity import Revision
@@ -110,3 +111,18 @@ def test_failed_copy_is_tried_again_after_a_growing_pause() -> None:
 def test_manifest_of_what_the_group_shows_is_fetched_before_its_files_are_anywhere() -> None:
     peer = SourceReport(Publication(1, 20, R2), revisions={R2: 20})
     assert choose(peers={"B": peer}, is_on_duty=False) == FetchManifest("base", R2)
+
+
+def test_while_the_storage_takes_nothing_the_manifests_of_what_is_shown_and_coming_are_fetched() -> (
+    None
+):
+    def chosen(*kept: Revision, attempts: Attempts = NO_ATTEMPTS) -> Work | None:
+        return choose_manifest("base", kept, {"B": peer}, attempts, wall=1000.0)
+
+    peer = SourceReport(Publication(1, 10, R1), revisions={R1: 10, R2: 20}, candidate=R2)
+    assert chosen() == FetchManifest("base", R1)
+    assert chosen(R1) == FetchManifest("base", R2)
+    assert chosen(R1, R2) is None
+    assert chosen(attempts=Attempts(failures=1, failed_at=999.0)) is None, "it rests"
+    peer = SourceReport(Publication(1, 10, R1), candidate=R2)
+    assert chosen() is None, "nobody has them"

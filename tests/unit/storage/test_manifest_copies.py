@@ -7,7 +7,7 @@ import pytest
 
 from station.repo.errors import RepoError
 from station.storage.layout import manifest_copy
-from station.storage.manifest_copies import copy_manifest
+from station.storage.manifest_copies import copy_manifest, keep_copy
 from tests.unit.storage.shelf import SOURCE, Staged, a_layout
 
 
@@ -20,6 +20,15 @@ def test_a_copy_is_equal_and_made_once(tmp_path: Path) -> None:
     assert path.read_bytes() == staged.manifest
     path.write_bytes(b"damage")
     assert copy_manifest(layout, state, SOURCE, staged.revision)
+    assert path.read_bytes() == staged.manifest
+
+
+def test_a_manifest_of_a_peer_is_kept_without_a_storage(tmp_path: Path) -> None:
+    staged = Staged({"a.rpm": b"a"}).stage(a_layout(tmp_path))
+    state = tmp_path / "state"
+    assert keep_copy(state, SOURCE, staged.revision, staged.manifest)
+    assert not keep_copy(state, SOURCE, staged.revision, staged.manifest)
+    path = manifest_copy(state / "manifests", SOURCE, staged.revision)
     assert path.read_bytes() == staged.manifest
 
 

@@ -150,9 +150,10 @@ def _repo(source: bytes, rest: list[bytes]) -> Route | Refusal:
         return Listing(name)
     if not rest[0].startswith(b"@"):
         return Repo(name, b"/".join(rest)) if rest[-1] else _NOT_FOUND
-    if not _SHA256.fullmatch(rest[0], 1):
+    hexadecimal = rest[0][1:]
+    if not _SHA256.fullmatch(hexadecimal):
         return _NOT_FOUND
-    revision = rest[0][1:].decode("ascii")
+    revision = hexadecimal.decode("ascii")
     if rest[1:] in ([], [b""]):
         return Listing(name, revision)
     return Pinned(name, revision, b"/".join(rest[1:])) if rest[-1] else _NOT_FOUND

@@ -18,6 +18,8 @@ from tests.integration.upstream import Upstream
 
 NETWORK = "127.41.1"
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:

@@ -13,6 +13,7 @@ NETWORK = "127.41.7"
 FREEZE_S = 8.0
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(180)
 def test_no_command_fails_while_upstream_changes_one_station_is_killed_and_one_is_frozen(
     tmp_path: Path,

@@ -19,7 +19,7 @@ from tests.integration.upstream import Upstream
 NETWORK = f"127.44.{os.getpid() % 250 + 1}"  # two runs at once on one machine do not meet
 ADDRESS, OTHER_ADDRESS = f"{NETWORK}.11", f"{NETWORK}.12"
 REPLACED_S = 3.0
-START_S = 30.0
+START_S = 60.0
 LARGE = 8_000_000  # more than the kernel holds for a client that does not read
 
 

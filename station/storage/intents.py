@@ -55,8 +55,8 @@ def declare_intent(
     )
     head = {"source": source, "revision": revision, "boot_id": intent.boot_id, "pid": intent.pid}
     lines = [json.dumps(head), *objects]
-    make_directory(layout.partial(station), layout.root)
-    make_directory(intent.path.parent, layout.root)
+    make_directory(layout.partial(station), layout.staging_directory)
+    make_directory(intent.path.parent, layout.staging_directory)
     write_new(
         intent.path,
         ("\n".join(lines) + "\n").encode("ascii"),

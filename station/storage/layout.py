@@ -5,6 +5,9 @@ pool/ab/abcdef…                                 immutable bytes named by sha25
 sources/<id>/<revision>/manifest, complete      one revision; `complete` once every object was there
 sources/<id>/live/<number>-<order>-<revision>   a publication; the greatest name is live
 staging/<station>/…                             what one station is working on
+
+`pool`, `sources` and `staging` are made beside the marker and by no writer: what is under way when a storage is
+unmounted finds them missing, and leaves the empty mount point as it is.
 """
 
 from pathlib import Path

@@ -33,7 +33,7 @@ class Pool:
     def new_partial(self, name: str = "") -> Path:
         """A place in staging to write to: `name` (to find it again after a kill), or a random one."""
         directory = self._layout.partial(self._station)
-        make_directory(directory, self._layout.root)
+        make_directory(directory, self._layout.staging_directory)
         return directory / (name or secrets.token_hex(16))
 
     def add(self, partial: Path, sha256: str) -> bool:
@@ -43,7 +43,7 @@ class Pool:
         Raises FsyncFailed (the partial is gone: fetch it again), OSError.
         """
         final = self._layout.pool(sha256)
-        make_directory(final.parent, self._layout.root)
+        make_directory(final.parent, self._layout.pool_directory)
         try:
             return place(partial, final, settle=False)
         except Differs:
@@ -60,7 +60,7 @@ class Pool:
 
     def _quarantine(self, damaged: Path) -> None:
         trash = self._layout.trash(self._station)
-        make_directory(trash, self._layout.root)
+        make_directory(trash, self._layout.staging_directory)
         try:
             move_away(damaged, trash / f"damaged-{damaged.name}-{secrets.token_hex(8)}")
         except OSError as error:

@@ -30,7 +30,7 @@ class Publications:
             if not self._layout.manifest(source, revision).exists():
                 raise StorageError("incomplete", f"no manifest of revision {revision}")
             final = self._layout.live(source) / publication.file_name()
-            make_directory(final.parent, self._layout.root)
+            make_directory(final.parent, self._layout.sources)
             temp = self._layout.partial(self._station) / f"live-{secrets.token_hex(8)}"
             return write_new(final, b"", temp=temp)
         finally:

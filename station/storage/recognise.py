@@ -19,7 +19,7 @@ _PREFIX = "seen-"
 def refresh_word(layout: Layout, station: str) -> str:
     """Write a new word of ours, remove those before the last KEEP, return it. Raises OSError."""
     own = layout.staging(station)
-    make_directory(layout.partial(station), layout.root)
+    make_directory(layout.partial(station), layout.staging_directory)
     known = _words(layout, station)
     number = int(known[-1].split("-")[0]) + 1 if known else 1
     word = f"{number:012d}-{secrets.token_hex(WORD_BYTES)}"

@@ -42,7 +42,7 @@ class Revisions:
         """
         check_manifest(manifest)
         final = self._layout.manifest(source, revision)
-        make_directory(final.parent, self._layout.root)
+        make_directory(final.parent, self._layout.sources)
         return self._write(final, manifest)
 
     def read_manifest(self, source: str, revision: str) -> bytes:
@@ -117,14 +117,14 @@ class Revisions:
 
     def _write(self, final: Path, content: bytes) -> bool:
         partial = self._layout.partial(self._station)
-        make_directory(partial, self._layout.root)
+        make_directory(partial, self._layout.staging_directory)
         temp = partial / f"{final.name}-{secrets.token_hex(8)}"
         try:
             return write_new(final, content, temp=temp)
         except Differs:
             # Both are functions of the metadata, so other bytes under this name are damage.
             trash = self._layout.trash(self._station)
-            make_directory(trash, self._layout.root)
+            make_directory(trash, self._layout.staging_directory)
             move_away(final, trash / f"damaged-{final.name}-{secrets.token_hex(8)}")
             return write_new(final, content, temp=temp)
 

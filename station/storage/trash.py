@@ -17,7 +17,7 @@ _HEX = frozenset("0123456789abcdef")
 def take_object(layout: Layout, station: str, sha256: str) -> bool:
     """Rename an object into our trash. False: somebody else did. Raises OSError."""
     trash = layout.trash(station)
-    make_directory(trash, layout.root)
+    make_directory(trash, layout.staging_directory)
     try:
         move_away(layout.pool(sha256), trash / sha256)
     except FileExistsError:
@@ -31,7 +31,7 @@ def take_object(layout: Layout, station: str, sha256: str) -> bool:
 def take_directory(layout: Layout, station: str, directory: Path, label: str) -> Path | None:
     """Rename a directory into our trash; where it is now. None: somebody else did. Raises OSError."""
     trash = layout.trash(station)
-    make_directory(trash, layout.root)
+    make_directory(trash, layout.staging_directory)
     taken = trash / f"{label}-{secrets.token_hex(8)}"
     try:
         move_away(directory, taken)
@@ -91,7 +91,7 @@ def _remove_directory(path: Path) -> None:
 
 def _link_back(layout: Layout, path: Path) -> None:
     final = layout.pool(path.name)
-    make_directory(final.parent, layout.root)
+    make_directory(final.parent, layout.pool_directory)
     failpoint("trash.before_link_back")
     try:
         with contextlib.suppress(FileExistsError):  # a writer has made it anew

@@ -15,8 +15,8 @@ from station.sync.partial import writing
 SIZE_MIN = 1024 * 1024  # fetching less twice costs less than looking
 WAIT_MAX_S = 10.0  # clients of a fill see no byte meanwhile; dnf gives up after 30 s
 LOOK_S = 0.1
-STALLED_LOOKS = 5  # without growth: its process has ended, or its server hangs
-FIRST_LOOKS = 3  # how many it has to begin to grow
+STALLED_LOOKS = 20  # without growth: its process has ended, or its server hangs; a busy machine pauses for a second
+FIRST_LOOKS = 10  # how many it has to begin to grow
 
 
 async def comes_anyway(pool: Pool, wanted: Wanted, names: str) -> bool:

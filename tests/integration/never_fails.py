@@ -8,6 +8,7 @@ held, failures, downgrades seen.
 """
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -38,6 +39,9 @@ class Plan:
     straddling: int = 0
     held: int = 0
     source: str = "never"
+    explained: str = (
+        r"\A\Z"  # strange answers that this scenario must see (a pattern), its reason beside it
+    )
     kinds: tuple[ClientKind, ...] = ALL_KINDS
 
 
@@ -60,7 +64,8 @@ class Result:
     straddling: int = 0
     held: int = 0
     downgrades: list[str] = field(default_factory=list)
-    strange: list[str] = field(default_factory=list)
+    strange: list[str] = field(default_factory=list)  # answers with a status that nobody should get
+    broken: int = 0  # transfers that a client had to repeat
     counters: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -73,7 +78,8 @@ class Result:
         return (
             f"{self.scenario}: flips {self.flips}, commands {len(self.commands)}, "
             f"straddling {self.straddling}, held {self.held}, failures {len(self.failures)}, "
-            f"downgrades {len(self.downgrades)} "
+            f"downgrades {len(self.downgrades)}, strange answers {len(self.strange)}, "
+            f"broken transfers {self.broken} "
             f"({self.seconds:.0f} s; longest command {longest:.1f} s)"
         )
 
@@ -84,6 +90,8 @@ class Result:
             for c in self.failures[:5]
         )
         assert not self.downgrades, f"{self}\n" + "\n".join(self.downgrades[:20])
+        strange = [said for said in self.strange if not re.search(plan.explained, said)]
+        assert not strange, f"{self}\n" + "\n".join(strange[:20])
         assert self.flips >= plan.flips, self
         assert len(self.commands) >= plan.commands, self
         assert self.straddling >= plan.straddling, self
@@ -233,7 +241,9 @@ class Scenario:
         # The pollers' own questions were held, too.
         result.held = max(0, int(held.sums.get("held_flip", 0)) - sightings.held)
         result.downgrades = sightings.downgrades + [d for c in clients for d in c.downgrades]
-        result.strange = list(sightings.strange)
+        broken = [said for client in clients for said in list(client.broken)]
+        result.broken = len(broken)
+        result.strange = sightings.strange + [said for said in broken if "Status code" in said]
         return result
 
 

@@ -1,6 +1,7 @@
 """Client machines in a loop: cold makecache and cold install with real dnf, signed or not, by mirrorlist or baseurl."""
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from tests.integration.dnf import Dnf
 
 COMMAND_S = 90.0  # four of dnf's time-outs, and what a busy machine adds
 DNF_TIMEOUT_S = 10
+LIBREPO_LOG = "install/var/log/dnf.librepo.log"
+# What librepo writes of each transfer that did not succeed, also of those that it made good elsewhere.
+BROKEN_TRANSFER = re.compile(r"Error during transfer: (.*)")
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,9 @@ class ClientLoop(threading.Thread):
         self.kind = kind
         self.commands: list[Command] = []
         self.downgrades: list[str] = []
+        self.broken: list[
+            str
+        ] = []  # transfers that did not succeed, whatever became of the command
         self._number_of = number_of
         self._newest = -1
         self._is_stopping = threading.Event()
@@ -95,6 +102,9 @@ class ClientLoop(threading.Thread):
             output = "it installed nothing:\n" + run.output
         rc = 1 if output and not run.rc else run.rc
         self.commands.append(Command(self.name, words[0], start, end, rc, output))
+        log = self._dnf.root / LIBREPO_LOG
+        if log.exists():
+            self.broken += BROKEN_TRANSFER.findall(log.read_text(errors="replace"))
         self._look_for_downgrade()
 
     def _look_for_downgrade(self) -> None:

@@ -80,6 +80,26 @@ def test_hold_keeps_repomd_and_its_signature_together(
 
 
 @pytest.mark.parametrize("is_on", [True, False])
+def test_hold_is_as_long_as_a_second_request_may_be_cut_off(
+    is_on: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signed baseurl client asks at T - 1.5 s; its second request meets a frozen station, and its next try comes 2 s
+    later. (tests/integration/test_frozen_station.py measures how long that takes with haproxy.)"""
+    monkeypatch.setenv("STATION_FAULTS", "" if is_on else "hold-off")
+    with ExitStack() as stack:
+        pair = Pair(tmp_path, stack)
+        old, new = pair.publish_everywhere()
+        at = boot() + 2.0
+        for lab in pair.labs:
+            show(lab, old, new, then=new, at=at)
+        sleep_until(at - 1.5)
+        repomd = pair.a.get(LIVE + REPOMD)[1]
+        sleep_until(at + 0.5)
+        signature = pair.b.get(LIVE + SIGNATURE)[1]
+    assert (repomd == signature) is is_on, (repomd, signature)
+
+
+@pytest.mark.parametrize("is_on", [True, False])
 def test_union_serves_what_a_client_of_the_old_revision_still_asks_for(
     is_on: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

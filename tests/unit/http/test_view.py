@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from station.http import view
 from station.http.view import Flip, Name, Shown, carry, edges, name_of, show
 
 T = 100.0
@@ -48,6 +49,18 @@ def test_the_name_asked_first_is_held_and_the_others_flip_at_t(
     name: Name, is_zypp: bool, now: float, expected: Shown
 ) -> None:
     assert show(FLIP, name, now, is_zypp=is_zypp) == expected
+
+
+@pytest.mark.parametrize(("hold_before_s", "is_consistent"), [(3.0, True), (1.0, False)])
+def test_a_client_whose_second_request_was_cut_off_for_two_seconds_needs_a_hold_of_three(
+    hold_before_s: float, is_consistent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view, "HOLD_BEFORE_S", hold_before_s)
+    repomd = show(FLIP, Name.REPOMD, T - 1.5)
+    if repomd.held_until:
+        repomd = show(FLIP, Name.REPOMD, repomd.held_until)
+    signature = show(FLIP, Name.SIGNATURE, T + 0.5)
+    assert (repomd == signature) is is_consistent
 
 
 def test_a_first_publication_appears_at_once() -> None:

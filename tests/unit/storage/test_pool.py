@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from station.storage.intents import declare_intent
 from station.storage.layout import Layout
 from station.storage.pool import Pool
-from tests.unit.storage.shelf import STATION, a_layout, put, sha_of
+from station.storage.revisions import Revisions
+from tests.unit.storage.shelf import SOURCE, STATION, Staged, a_layout, put, sha_of
 
 BODY = b"package"
 
@@ -53,3 +55,23 @@ def test_nothing_is_made_where_the_storage_is_gone(layout: Layout, tmp_path: Pat
     with pytest.raises(FileNotFoundError):
         Pool(gone, STATION).new_partial()
     assert not gone.root.exists()
+
+
+def test_a_writer_that_outlives_its_mount_leaves_the_empty_mount_point_as_it_is(
+    tmp_path: Path,
+) -> None:
+    layout, mount_point = a_layout(tmp_path), tmp_path / "mount-point"
+    mount_point.mkdir()
+    partial = Pool(layout, STATION).new_partial()
+    partial.write_bytes(b"bytes")
+    unmounted = Layout(mount_point)
+    with pytest.raises(FileNotFoundError):
+        Pool(unmounted, STATION).add(partial, sha_of(b"bytes"))
+    with pytest.raises(FileNotFoundError):
+        Pool(unmounted, STATION).new_partial()
+    with pytest.raises(FileNotFoundError):
+        declare_intent(unmounted, STATION, SOURCE, "", [])
+    staged = Staged({"a.rpm": b"a"})
+    with pytest.raises(FileNotFoundError):
+        Revisions(unmounted, STATION).add_manifest(SOURCE, staged.revision, staged.manifest)
+    assert not list(mount_point.iterdir())

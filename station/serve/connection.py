@@ -16,7 +16,6 @@ from station.serve.transfer import BytesTransfer, FileTransfer, Socket, send
 RECEIVE_BYTES = 8192
 REQUESTS_PER_EVENT = 32  # of one pipelining client, before the others have their turn
 LINGER_BYTES_MAX = 256 * 1024
-_QUIET_LIMITS = frozenset({"idle", "linger"})  # the normal ends of a connection
 _RESET_LIMITS = frozenset({"minimum_rate", "fill_stall"})  # an answer was under way
 _clock = system_clock()
 
@@ -334,8 +333,7 @@ class Connection(Sender):
             self._mark = self._sent
             shared.guard.watch(self, limits.rate_s, limit)
             return
-        if limit not in _QUIET_LIMITS:
-            shared.counters.hit(limit)
+        shared.counters.hit(limit)
         if limit in _RESET_LIMITS:
             self.abort()
         else:

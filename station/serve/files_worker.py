@@ -71,7 +71,9 @@ class FilesWorker:
         files = Files(
             self._world, self._feed, self._pool, self._clock, limits, self._guard, self._counters
         )
-        router = Router(self._world, self._feed, self._library, files, self._clock, limits, faults)
+        router = Router(
+            self._world, self._feed, self._library, files, self._clock, limits, self._counters, faults,
+        )  # fmt: skip
         log = settings.get("access_log") or {}
         self._log = AccessLog(log["format"], log["path"], self._counters) if log else None
         # A memo answers without a look at the request, which a log wants.

@@ -23,12 +23,16 @@ class Limits:
     waiting_s: float = 60.0  # then closed without an answer, so that the client tries elsewhere
     per_address: int = 1024  # a site behind one NAT address; balancers have no such cap
     requests: int = 100_000  # on one connection, so that an old worker is left some day
+    preface_s: float = 3.0  # at the proxy, for a balancer's header, which comes at once
     head_s: float = 10.0  # for a whole request head, from its first byte or from accept
     handshake_s: float = 10.0
     idle_s: float = 60.0  # keep-alive; dnf's own pause between two files is shorter
     rate_bytes: int = 1024  # a reader slower than this per second …
     rate_s: float = 60.0  # … over this long is ended
     linger_s: float = 2.0  # to let a refused client read why
+    answer_s: float = 60.0  # for the head of an origin's answer, or the outer proxy's
+    tunnels: int = 5000  # of one proxy worker; cut to what the descriptors allow
+    tunnels_per_client: int = 256
     stale_s: float = 2.0  # age of control's beat beyond which mutable names are held
     stale_hold_s: float = 10.0
     unpublished_hold_s: float = 20.0

@@ -18,10 +18,6 @@ from station.serve.egress import Dial, EgressError
 if TYPE_CHECKING:
     from station.serve.proxy_worker import ProxyWorker
 
-PREFACE_S = 3.0  # a balancer sends its header at once
-HEAD_S = 10.0
-ANSWER_S = 60.0  # an origin's, or the outer proxy's, until its head is there
-LINGER_S = 2.0  # to let a refused client read why
 _BUFFER_BYTES_MAX = HEAD_BYTES_MAX + 4096  # a head and a PROXY header; more waits in the kernel
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _PHRASES = {
@@ -70,7 +66,9 @@ class ProxyConnection:
 
     def start(self) -> None:
         """Read what is there already, which is mostly the whole head; wait for the rest."""
-        self._worker.guard.watch(self, PREFACE_S if self._needs_preface else HEAD_S, "head")
+        limits = self._worker.guard.limits
+        seconds = limits.preface_s if self._needs_preface else limits.head_s
+        self._worker.guard.watch(self, seconds, "head")
         self._read_client()
         if self._state == "head":
             self._watch(IN)
@@ -161,7 +159,7 @@ class ProxyConnection:
             self.source = header.source
         # Without a client the balancer speaks for itself, and may ask for our health.
         self.is_barred = header.source is None or not self._worker.policy.may_ask(self.source[0])
-        self._worker.guard.watch(self, HEAD_S, "head")
+        self._worker.guard.watch(self, self._worker.guard.limits.head_s, "head")
         return True
 
     def _decide(self, request: ProxyRequest) -> None:
@@ -261,7 +259,7 @@ class ProxyConnection:
             self._refuse(502, "target closed the connection")
             return
         self._state = "answer"
-        self._worker.guard.watch(self, ANSWER_S, "answer")
+        self._worker.guard.watch(self, self._worker.guard.limits.answer_s, "answer")
         self._worker.poller.register(origin.fileno(), IN, self)
 
     def _read_answer(self) -> None:
@@ -343,7 +341,7 @@ class ProxyConnection:
             return
         self._state = "linger"
         self._watch(IN)
-        self._worker.guard.watch(self, LINGER_S, "linger")
+        self._worker.guard.watch(self, self._worker.guard.limits.linger_s, "linger")
 
     def _drop_origin(self) -> None:
         if self._origin is not None:

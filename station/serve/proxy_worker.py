@@ -32,10 +32,8 @@ from station.serve.preface import Balancers
 from station.serve.proxy_connection import ProxyConnection
 from station.serve.world import World
 
-TUNNELS_MAX = 5000  # of this worker, cut to what the descriptors allow
-TUNNELS_PER_CLIENT_MAX = 256
 WAITING_MAX = (
-    1000  # connections beyond TUNNELS_MAX whose head is still read, so that health is answered
+    1000  # connections beyond the tunnels whose head is still read, so that health is answered
 )
 _DESCRIPTORS_RESERVED = 64 + 2 * PIPES_MAX
 _ACCEPTS_MAX = 64
@@ -95,8 +93,8 @@ class ProxyWorker:
         self._drain_s = limits.drain_s
         self._tunnels = 0
         self._tunnels_by_client: dict[str, int] = {}
-        self._tunnels_max = tunnels_possible(int(settings.get("tunnels", TUNNELS_MAX)))
-        self._per_client_max = int(settings.get("tunnels_per_client", TUNNELS_PER_CLIENT_MAX))
+        self._tunnels_max = tunnels_possible(limits.tunnels)
+        self._per_client_max = limits.tunnels_per_client
         self._logs_access = bool(settings.get("access_log", True))
         self._refusals_logged, self._refusals_logged_at = 0, 0.0
         self._balancers = Balancers(settings.get("balancers") or ())

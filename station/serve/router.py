@@ -21,7 +21,7 @@ from station.runtime.clock import Clock
 from station.serve.faults import NONE, Faults
 from station.serve.feed import Feed
 from station.serve.files import Files
-from station.serve.limits import Limits
+from station.serve.limits import Counters, Limits
 from station.serve.lookup import Library
 from station.serve.pages import Pages
 from station.serve.reply import Client, Complete, Drop, Hold, Reply, ToControl
@@ -46,9 +46,10 @@ class Router:
         files: Files,
         clock: Clock,
         limits: Limits,
+        counters: Counters,
         faults: Faults = NONE,
     ) -> None:
-        self._faults = faults
+        self._faults, self._counters = faults, counters
         self._world, self._feed, self._library, self._files = world, feed, library, files
         self._clock, self._limits = clock, limits
         self._pages = Pages(world, library)
@@ -183,6 +184,8 @@ class Router:
                 asked += fill is not None and not fill.error
         if asked and now < until:
             return Hold(min(until, now + MANIFEST_LOOK_S), "manifest_hold")
+        if asked:
+            self._counters.hit("manifest_hold")
         return self._hold_stale(arrived) or self._error(request, 404, "not found")
 
     def _wait_for_manifest(
@@ -191,7 +194,10 @@ class Router:
         """Control gets a manifest when it is asked for a file of its revision."""
         fill = self._files.want(source, "repodata/repomd.xml", revision)
         until = arrived + self._limits.manifest_hold_s
-        if fill is None or fill.error or self._clock.boot() >= until:
+        is_late = self._clock.boot() >= until
+        if fill is None or fill.error or is_late:
+            if is_late:
+                self._counters.hit("manifest_hold")
             return self._hold_stale(arrived) or self._error(request, 404, "not found")
         return Hold(min(until, self._clock.boot() + MANIFEST_LOOK_S), "manifest_hold")
 
@@ -202,6 +208,7 @@ class Router:
             return self._hold_stale(arrived) or self._error(request, 404, "not found")
         until = arrived + self._limits.unpublished_hold_s
         if self._clock.boot() >= until:
+            self._counters.hit("unpublished_hold")
             return self._error(request, 503, "this source has no publication yet")
         return Hold(min(until, shown.held_until or _NEVER), "unpublished_hold")
 

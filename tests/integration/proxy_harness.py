@@ -14,7 +14,7 @@ from typing import Any
 
 from station.http.proxy_header import parse
 from station.model.snapshot import MemberView, Snapshot, to_wire
-from station.runtime.frames import encode_frame
+from station.runtime.frames import FrameReader, encode_frame
 
 
 def read_all(sock: socket.socket) -> bytes:
@@ -174,18 +174,21 @@ class Proxy:
 
 
 class Control:
-    """The other end of the feed: sends one snapshot to whoever comes."""
+    """The other end of the feed: sends one snapshot to whoever comes, and keeps what is counted."""
 
     def __init__(self, path: Path, snapshot: Snapshot) -> None:
         self.conns: list[socket.socket] = []
+        self.counters: dict[str, int] = {}  # the newest that the worker told
         self._snapshot = snapshot
         self._origin = Origin(self._serve, path)
 
     def _serve(self, conn: socket.socket) -> None:
         self.conns.append(conn)
         self.send(self._snapshot)
-        while conn.recv(65536):
-            pass
+        frames = FrameReader()
+        while data := conn.recv(65536):
+            for frame in frames.feed(data):
+                self.counters |= frame.get("counters", {})
 
     def send(self, snapshot: Snapshot) -> None:
         frame = {"snapshot": to_wire(snapshot), "beat": time.clock_gettime(time.CLOCK_BOOTTIME)}

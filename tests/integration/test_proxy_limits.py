@@ -74,7 +74,7 @@ def test_narrowed_ranges_end_the_tunnels_of_barred_clients_only(proxy: Proxy) ->
 def test_one_client_has_a_cap_of_tunnels_and_all_together_too(proxy: Proxy) -> None:
     origin = proxy.origin(echo)
     target = f"127.0.0.1:{origin.port}"
-    proxy.start(target, tunnels=3, tunnels_per_client=2)
+    proxy.start(target, limits={"tunnels": 3, "tunnels_per_client": 2})
     with proxy.tunnel(target), proxy.tunnel(target):
         assert proxy.status(connect(target)) == 429
         with proxy.tunnel(target, source="127.0.0.2"):

@@ -35,6 +35,10 @@ class Admin:
         """The answer's JSON."""
         return self._ask("POST", path, body=body).json()
 
+    def put(self, path: str, body: object) -> Any:
+        """The answer's JSON."""
+        return self._ask("PUT", path, body=body).json()
+
     def patch(self, path: str, body: object) -> Any:
         """The answer's JSON."""
         return self._ask("PATCH", path, body=body).json()

@@ -1,4 +1,4 @@
-"""`station profile key|command`, `station instance rsp|list`: how machines register, and how they are."""
+"""`station profile key|command`, `station instance rsp|list|switch`: how machines register, and how they are."""
 
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -138,6 +138,39 @@ def list_instances(
     print_table(rows, columns, "no instances yet")
 
 
+def switch(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[INSTANCE]...", help="Which; by their ids.")
+    ] = None,
+    to: Annotated[
+        str, typer.Option("--to", metavar="STATION", help="The station they refer to from now on.")
+    ] = "",
+    previous: Annotated[
+        str, typer.Option("--from", metavar="STATION", help="All that refer to this station.")
+    ] = "",
+    profile: Annotated[
+        str, typer.Option(metavar="PROFILE", help="All that registered with this profile.")
+    ] = "",
+    socket: SocketPath = None,
+    config: SocketFromConfig = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let instances refer to another station: one, several, all of a station or of a profile; all of them or none.
+
+    Without a balancer, where the group's hostname is a station's own address, they go to the new station's address
+    from their next check-in on.
+    """
+    if not to:
+        fail("--to STATION says where they go", MISUSE)
+    given = {"instances": names, "from": previous, "profile": profile}
+    body = {key: value for key, value in given.items() if value}
+    if not body:
+        fail("which? give their ids, --from STATION or --profile PROFILE", MISUSE)
+    answer = admin_of(socket, config).post("/instance-switch", body | {"to": to})
+    count = len(answer["result"]["switched"])
+    print_written(answer, f"{count} instance{'s' * (count != 1)} switched to {to}", as_json)
+
+
 def life_s(text: str) -> float:
     """`7d` in seconds. Ends the program when it is no length of time."""
     number, unit = text[:-1], text[-1:]
@@ -152,3 +185,4 @@ def add_to(profile: typer.Typer, instance: typer.Typer) -> None:
     profile.command("command")(command)
     instance.command("rsp")(rsp)
     instance.command("list")(list_instances)
+    instance.command("switch")(switch)

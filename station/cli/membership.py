@@ -8,6 +8,7 @@ import typer
 
 from station.cli.admin import admin_of
 from station.cli.config_file import load
+from station.cli.join_token import TokenArgument, token_text
 from station.cli.options import (
     MISUSE,
     AsJson,
@@ -24,6 +25,7 @@ from station.cli.output import (
     print_table,
     print_written,
     short_revision,
+    time_text,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 ha_group = group("The HA group that this station is part of.")
 stations = group("The stations of the group.")
+trust = group("Whom instances believe beside the group's own CA.")
 peers = group("The other stations, as this one sees them.")
 storage = group("The storage path of this host.")
 
@@ -72,8 +75,44 @@ def group_token(
     print_json(answer) if as_json else typer.echo(answer["token"])
 
 
+@trust.command("list")
+def list_trust(
+    socket: SocketPath = None, config: SocketFromConfig = None, as_json: AsJson = False
+) -> None:
+    """The authorities that instances believe beside the group's own CA."""
+    rows: list[dict[str, Any]] = admin_of(socket, config).get("/group/trust")
+    columns = [
+        column("AUTHORITY", "subject"),
+        ("ENDS", lambda row: time_text(row.get("ends"))),
+        column("FINGERPRINT", "fingerprint"),
+    ]
+    print_json(rows) if as_json else print_table(rows, columns, "the group's own CA, and no other")
+
+
+@trust.command("set")
+def set_trust(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Their certificates, PEM; /dev/null for none.")
+    ],
+    socket: SocketPath = None,
+    config: SocketFromConfig = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let instances believe these authorities too, instead of those set before; they take it at their next check-in.
+
+    Before `mirror.sslcert` names a certificate from elsewhere, its authority has to be known to the instances.
+    """
+    try:
+        pem = file.read_text(encoding="ascii", errors="replace")
+    except OSError as error:
+        fail(f"{file}: {error.strerror or error}", MISUSE)
+    answer = admin_of(socket, config).put("/group/trust", {"pem": pem})
+    count = len(answer["result"])
+    print_written(answer, f"instances believe {count} more beside the group's CA", as_json)
+
+
 def join(
-    token: Annotated[str, typer.Argument(help="From `station group token` on any member.")],
+    token: TokenArgument,
     host: Annotated[str, typer.Argument(help="Name or address of any member, HOST[:PORT].")],
     config: ConfigFile,
     shared_storage: SharedStorage = False,
@@ -86,7 +125,7 @@ def join(
 
     settings = load(config)
     try:
-        identity = peering_join.join_group(settings, token, host)
+        identity = peering_join.join_group(settings, token_text(token), host)
     except (IdentityError, TokenInvalid) as error:
         fail(str(error), MISUSE)
     except peering_join.JoinError as error:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from station.cli.config_file import load
+from station.cli.join_token import TokenArgument, token_text
 from station.cli.membership import SharedStorage, mark_if_empty, print_identity
 from station.cli.options import MISUSE, AsJson, ConfigFile, fail
 
@@ -18,7 +19,7 @@ CONFIG_MODE = 0o640
 
 def replace(
     name: Annotated[str, typer.Argument(help="The dead station.")],
-    token: Annotated[str, typer.Argument(help="From `station group token` on any member.")],
+    token: TokenArgument,
     host: Annotated[str, typer.Argument(help="Name or address of any member, HOST[:PORT].")],
     config: ConfigFile,
     address: Annotated[
@@ -39,9 +40,10 @@ def replace(
     from station.peering.identity import IdentityError
     from station.peering.token import TokenInvalid
 
+    secret = token_text(token)
     try:
         if not config.exists():
-            _write_config(config, name, token, host, address)
+            _write_config(config, name, secret, host, address)
             if user:
                 shutil.chown(config, group=user)
         if user:
@@ -51,7 +53,7 @@ def replace(
             fail(f"{config} is of station {settings.name}, not of {name}", MISUSE)
         if address and settings.address != address:
             fail(f"{config} has the address {settings.address!r}, not {address}: mend it", MISUSE)
-        identity = peering_join.join_group(settings, token, host, replaces=name)
+        identity = peering_join.join_group(settings, secret, host, replaces=name)
     except (IdentityError, TokenInvalid) as error:
         fail(str(error), MISUSE)
     except peering_join.JoinError as error:

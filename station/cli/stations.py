@@ -32,6 +32,14 @@ def update_group(
     compartment: Annotated[
         str, typer.Option(metavar="TEXT", help="What the stations have in common.")
     ] = "",
+    age_out: Annotated[
+        int | None,
+        typer.Option(
+            metavar="DAYS",
+            min=0,
+            help="After how many days of silence an instance's own references count no more; 0: never.",
+        ),
+    ] = None,
     socket: SocketPath = None,
     config: SocketFromConfig = None,
     as_json: AsJson = False,
@@ -40,10 +48,12 @@ def update_group(
 
     Say the same in each station.toml then: `station station update NAME hostname=…`.
     """
-    given = {"hostname": hostname, "compartment": compartment}
-    body = {key: value for key, value in given.items() if value}
+    body: dict[str, Any] = {"hostname": hostname, "compartment": compartment}
+    body = {key: value for key, value in body.items() if value}
+    if age_out is not None:
+        body["age_out_days"] = age_out
     if not body:
-        fail("nothing to change: give --hostname or --compartment", MISUSE)
+        fail("nothing to change: give --hostname, --compartment or --age-out", MISUSE)
     answer = admin_of(socket, config).patch("/group", body)
     print_written(answer, f"the group has {plain(body)} now", as_json)
 

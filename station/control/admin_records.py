@@ -15,6 +15,8 @@ from station.model.install_key import keys_of, settings_of
 from station.model.records import InstanceRecord, Kind, ProfileRecord, Record, StationRecord
 from station.peering.candidate import GROUP_KEY
 from station.peering.changes import Change
+from station.peering.keys import KeysInvalid
+from station.peering.trust import Trust
 
 COLLECTIONS = {"sources": Kind.SOURCE, "profiles": Kind.PROFILE, "instances": Kind.INSTANCE}
 
@@ -27,6 +29,9 @@ def record_routes(station: Station) -> list[web.RouteDef]:
         web.get("/stations/{key}", _with(Kind.STATION, api.show)),
         web.delete("/stations/{key}", api.forget),
         web.patch("/group", api.update_group),
+        web.get("/group/trust", api.show_trust),
+        web.put("/group/trust", api.set_trust),
+        web.post("/instance-switch", api.switch),
     ]
     for name, kind in COLLECTIONS.items():
         routes += [
@@ -97,10 +102,34 @@ class _Records:
             steps = changes.forget_station(self._station.records(), name, move_to)
         return await self._write(steps)
 
+    async def show_trust(self, _request: web.Request) -> web.Response:
+        return web.json_response(Trust.of(self._station.registry.settings()).authorities())
+
+    async def set_trust(self, request: web.Request) -> web.Response:
+        pem = (await json_body(request)).get("pem")
+        if not isinstance(pem, str):
+            raise ApiError(400, "pem", "expected the certificates as PEM text", "pem")
+        try:
+            trust = Trust.of(self._station.registry.settings()).replaced(pem)
+        except KeysInvalid as error:
+            raise ApiError(400, "pem", str(error), "pem") from None
+        with as_answers():
+            held_by = await self._station.write([trust.change()])
+        return web.json_response({"result": trust.authorities(), "held_by": held_by})
+
+    async def switch(self, request: web.Request) -> web.Response:
+        body = await json_body(request)
+        with as_answers():
+            steps = changes.switch_instances(self._station.records(), body)
+            held_by = await self._station.write(steps) if steps else None
+        result = {"switched": [step.key for step in steps], "station": body["to"]}
+        return web.json_response({"result": result, "held_by": held_by})
+
     async def update_group(self, request: web.Request) -> web.Response:
         body = await json_body(request)
         with as_answers():
-            group = changes.update_group(self._station.records(), body)
+            now = self._station.now().wall
+            group = changes.update_group(self._station.records(), body, now)
             held_by = await self._station.write([Change.put(Kind.GROUP, GROUP_KEY, group)])
         return web.json_response({"result": group.model_dump(mode="json"), "held_by": held_by})
 

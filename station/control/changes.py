@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from station.model.records import (
+    FORMER_HOSTNAMES_MAX,
     RECORDS,
     GroupRecord,
     InstanceRecord,
@@ -140,23 +141,60 @@ def forget_station(records: Records, name: str, move_to: str | None) -> list[Cha
     return changes
 
 
-def update_group(records: Records, body: Mapping[str, Any]) -> GroupRecord:
-    """The group under another hostname or compartment. Raises BadChange, also for ports.
+def switch_instances(records: Records, body: Mapping[str, Any]) -> list[Change]:
+    """Instances refer to the station `to` from now on; what refers to it already is not written again.
 
-    Certificates of the group's CA follow each station's file; until that says the new name too, both are warned of.
+    Which: `instances` (a list of ids), `from` (a station), `profile`; those that all of the given ones hold for.
+    Raises BadChange, and then none is switched.
+    """
+    unknown = set(body) - {"to", "instances", "from", "profile"}
+    to, ids = body.get("to"), body.get("instances")
+    if unknown or not isinstance(to, str) or not set(body) - {"to"}:
+        raise BadChange(
+            400, "invalid", "give `to`, and at least one of `instances`, `from`, `profile`", "to"
+        )
+    _require_station(records, to)
+    if ids is not None and (not isinstance(ids, list) or not all(isinstance(i, str) for i in ids)):
+        raise BadChange(400, "invalid", "instances: expected a list of ids", "instances")
+    if "profile" in body:
+        existing(records, Kind.PROFILE, str(body["profile"]))
+    for instance in ids or ():
+        existing(records, Kind.INSTANCE, instance)
+    wanted = set(records.instances if ids is None else ids)
+    return [
+        Change.put(Kind.INSTANCE, key, record.model_copy(update={"station": to}))
+        for key, record in sorted(records.instances.items())
+        if key in wanted
+        and record.station == body.get("from", record.station) != to
+        and record.profile == body.get("profile", record.profile)
+    ]
+
+
+def update_group(records: Records, body: Mapping[str, Any], now: float) -> GroupRecord:
+    """The group under another hostname or compartment, or with another grace. Raises BadChange, also for ports.
+
+    The old name is kept: certificates of the group's CA are good for both. `now`: wall clock, seconds.
     """
     if records.group is None:
         raise BadChange(503, "starting", "no word from the group yet; try again")
-    unknown = set(body) - {"hostname", "compartment"}
+    unknown = set(body) - {"hostname", "compartment", "age_out_days"}
     if unknown or not body:
         raise BadChange(
-            400, "invalid", "only hostname and compartment of a running group can change", "ports"
+            400,
+            "invalid",
+            "only hostname, compartment and age_out_days of a running group can change",
+            "ports",
         )
-    changed = parse(Kind.GROUP, {**records.group.model_dump(mode="json"), **body})
+    old = records.group
+    changed = parse(Kind.GROUP, {**old.model_dump(mode="json"), **body})
     assert isinstance(changed, GroupRecord)
     if not changed.hostname or not changed.compartment:
         raise BadChange(400, "invalid", "neither may be empty", "hostname")
-    return changed
+    if changed.hostname == old.hostname:
+        return changed
+    former = [h for h in (*old.former_hostnames, old.hostname) if h != changed.hostname]
+    names = tuple(former[-FORMER_HOSTNAMES_MAX:])
+    return changed.model_copy(update={"former_hostnames": names, "renamed_at": now})
 
 
 def station_facts(records: Records, name: str) -> dict[str, Any]:

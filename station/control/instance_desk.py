@@ -7,13 +7,14 @@ was deregistered elsewhere is let in for the rest of its hour at most, and nothi
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from station.control.changes import BadChange, Records, delete
 from station.control.instance_facts import Facts
 from station.control.instance_match import mismatch
+from station.control.instance_place import Place, place_of, shown_group
 from station.model.credential import LIFE_S, Credential, CredentialInvalid
 from station.model.identity import InstanceId, InvalidName
 from station.model.install_key import (
@@ -29,6 +30,7 @@ from station.model.last_seen import Sightings
 from station.model.mirror_list import may_be_mirrored
 from station.model.records import GroupRecord, InstanceRecord, Kind, ProfileRecord, SourceRecord
 from station.peering.changes import Change
+from station.peering.trust import Trust
 from station.runtime.lines import line
 from station.setup.repo_file import CA_PATH, RepoOptions, render_repo_file
 
@@ -47,6 +49,7 @@ class DeskRegistry(Protocol):
     def records(self) -> Records: ...
     def settings(self) -> Mapping[str, Mapping[str, Any]]: ...
     def is_deleted(self, instance: str) -> bool: ...
+    def certified(self) -> Iterable[str] | None: ...
     async def write(self, changes: Sequence[Change]) -> int: ...
 
 
@@ -135,7 +138,7 @@ class InstanceDesk:
         records = self._registry.records()
         record = records.instances.get(credential.instance)
         profile = self._profile(records, (record and record.profile) or credential.profile)
-        return self._repo_file(records, credential.instance, profile, way)
+        return self._repo_file(records, credential.instance, profile, way)[0]
 
     async def deregister(self, name: str, caller: Caller) -> dict[str, Any]:
         """Its record and references are gone."""
@@ -207,17 +210,21 @@ class InstanceDesk:
     ) -> dict[str, Any]:
         records = self._registry.records()
         group = _group(records)
-        text = self._repo_file(records, instance, profile, facts.way)
+        text, place = self._repo_file(records, instance, profile, facts.way)
         repos = hashlib.sha256(text.encode()).hexdigest()
+        trust = Trust.of(self._registry.settings()).number
+        changed = {"repos": repos != facts.repos, "trust": trust > facts.trust}
         answer: dict[str, Any] = {
             "id": instance,
             "profile": profile.name,
-            "hostname": group.hostname,
+            "hostname": place.host,
+            "others": list(place.others),
             "https": group.ports.https,
             "proxy": group.ports.proxy,
             "check_in_s": CHECK_IN_S,
             "repos": repos,
-            "changed": ["repos"] if repos != facts.repos else [],
+            "trust": trust,
+            "changed": [name for name, is_changed in changed.items() if is_changed],
             "keys": [s.id for s in _sources(records, instance, profile) if s.gpgkey],
         }
         if renew:
@@ -225,17 +232,24 @@ class InstanceDesk:
             answer["token"] = credential.sign(self._key)
         return answer
 
-    def _repo_file(self, records: Records, instance: str, profile: ProfileRecord, way: str) -> str:
+    def _repo_file(
+        self, records: Records, instance: str, profile: ProfileRecord, way: str
+    ) -> tuple[str, Place]:
+        """Its .repo file, and the place that it names."""
+        record = records.instances.get(instance)
+        group = shown_group(_group(records), self._registry.certified(), self._wall())
+        place = place_of(records, group, record.station if record else profile.station)
         sources = _sources(records, instance, profile)
         if not sources:
-            return "# no sources yet: neither the profile nor the instance refers to any\n"
+            return "# no sources yet: neither the profile nor the instance refers to any\n", place
         options = RepoOptions(
             profile=profile.name,
             sslverify=self._sslverify,
             key_directory=KEY_DIRECTORY,
             by_proxy=way == "proxy",
         )
-        return render_repo_file(_group(records), sources, options)
+        there = group.model_copy(update={"hostname": place.host})
+        return render_repo_file(there, sources, options), place
 
     # What is written and counted.
 

@@ -33,13 +33,17 @@ class BadFacts(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """`way`: how it reaches the group. `repos`: SHA-256 of the .repo file it has. `profile`: which it means to have."""
+    """`way`: how it reaches the group. `repos`: SHA-256 of the .repo file it has. `profile`: which it means to have.
+
+    `trust`: the number of its CA file.
+    """
 
     facts: dict[str, str]
     secret: str = field(default="", repr=False)
     way: str = "direct"
     repos: str = ""
     profile: str = ""
+    trust: int = 0
 
     @classmethod
     def parse(cls, body: bytes, media: str) -> Self:
@@ -58,13 +62,16 @@ class Facts:
                 facts[name] = value
         secret, way = fields.pop("secret", ""), fields.pop("way", "direct")
         repos, profile = fields.pop("repos", ""), fields.pop("profile", "")
+        trust = fields.pop("trust", "") or "0"
         if secret and not _SECRET.fullmatch(secret):
             raise BadFacts("secret: expected 64 hexadecimal digits")
         if way not in WAYS or not _HEX.fullmatch(repos) or not _NAME.fullmatch(profile):
             raise BadFacts("way, repos or profile: not what they look like")
+        if not _NUMBER.fullmatch(trust):
+            raise BadFacts("trust: expected a number")
         if fields:
             raise BadFacts(f"{sorted(fields)[0][:40]!r}: no such fact")
-        return cls(facts, secret, way, repos, profile)
+        return cls(facts, secret, way, repos, profile, int(trust))
 
 
 def answer_lines(answer: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ Answers are lines `name=value` for a shell that asks for text/plain, JSON for ev
 at first: over http there is nothing here, for credentials do not travel in clear.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from station.model.records import Kind
 from station.peering.changes import Change
 from station.peering.keys import fingerprint
 from station.peering.pki import Pki
+from station.peering.trust import Trust
 from station.runtime.clock import Clock
 from station.setup.instance_script import TEMPLATE, render_script
 
@@ -34,13 +35,14 @@ def instance_routes(
     """Routes for instances. Raises KeysInvalid: the group's keys cannot be read."""
     key = signing_key(pki.authority().ca_key)
     desk = InstanceDesk(_Registry(station), key, station.sightings, clock.wall, sslverify=sslverify)
-    api = _Instances(station, desk, SCRIPT.read_text(encoding="utf-8"))
+    api = _Instances(station, desk, pki, SCRIPT.read_text(encoding="utf-8"))
     return [
         web.put("/instances/{id}", api.register),
         web.delete("/instances/{id}", api.deregister),
         web.post("/instances/{id}/checkin", api.check_in),
         web.get("/instances/{id}/repos", api.repos),
         web.get("/instance-setup.sh", api.script),
+        web.get("/trust.pem", api.trust),
     ]
 
 
@@ -59,14 +61,18 @@ class _Registry:
     def is_deleted(self, instance: str) -> bool:
         return self._station.registry.gossip.is_deleted(Kind.INSTANCE, instance)
 
+    def certified(self) -> Iterable[str] | None:
+        return self._station.certificate.names()
+
     async def write(self, changes: Sequence[Change]) -> int:
         return await self._station.write(changes)
 
 
 class _Instances:
-    def __init__(self, station: Station, desk: InstanceDesk, template: str) -> None:
+    def __init__(self, station: Station, desk: InstanceDesk, pki: Pki, template: str) -> None:
         self._station = station
         self._desk = desk
+        self._pki = pki
         self._template = template
 
     async def register(self, request: web.Request) -> web.Response:
@@ -93,6 +99,12 @@ class _Instances:
         with as_answers():
             text = self._desk.repos(request.match_info["id"], way, _caller(request))
         return web.Response(text=text)
+
+    async def trust(self, request: web.Request) -> web.Response:
+        _only_https(request)
+        keys, trust = self._pki.authority(), Trust.of(self._station.registry.settings())
+        bundle = trust.bundle(keys.ca, keys.ca_key)
+        return web.Response(body=bundle, content_type="application/x-pem-file")
 
     async def script(self, request: web.Request) -> web.Response:
         _only_https(request)

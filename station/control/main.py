@@ -31,6 +31,7 @@ from station.control.kept import Kept
 from station.control.page import admin_token, page_routes
 from station.control.peer_routes import relayed_routes
 from station.control.public_certificate import PublicCertificate
+from station.control.silence_watch import SilenceWatch
 from station.control.station import Station
 from station.control.storage_watch import StorageWatch
 from station.control.syncs import SyncDesk
@@ -108,6 +109,7 @@ class Control:
         self._tasks.start(chores.recognise_for_ever(), name="recognise")
         self._tasks.start(chores.copy_for_ever(), name="copy manifests")
         self._tasks.start(chores.tidy_for_ever(), name="tidy the storage")
+        self._tasks.start(SilenceWatch(station, self._clock).run(), name="silent instances")
         for warning in station.warnings():
             line("warning", "station.warning", says=warning)
         if self._leash:

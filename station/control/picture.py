@@ -63,7 +63,7 @@ class Picture:
         self._config = config
         self._clock = clock
         self._kept = kept
-        self._certificate = certificate
+        self.certificate = certificate
         self._derived_from: tuple[object, ...] = (None,) * 4  # the registry's mappings never change
         self._derived: dict[str, MirrorListEntry] = {}
         self._began = clock.boot()
@@ -152,7 +152,7 @@ class Picture:
             free=storage.free,
             seen=self.sharing.word,
             sees=self.sharing.sees,
-            https=own is None or health.covers(self._certificate.names() or (), own.address),
+            https=own is None or health.covers(self.certificate.names() or (), own.address),
             version=__version__,
             sources={source: self.source_report(source) for source in sorted(known)},
         )
@@ -188,7 +188,7 @@ class Picture:
         if group is None:
             return []
         address = own.address if own else ""
-        names = self._certificate.names()
+        names = self.certificate.names()
         found = health.certificate_warnings(names, group.hostname, address)
         found += group_warnings(group, self.registry.stations())
         return health.differences(self._config, group) + found

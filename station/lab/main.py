@@ -94,10 +94,8 @@ def _build(
         if station is first:
             run_command("group", "create", "--config", str(station.config))
         else:
-            token = json.loads(
-                run_command("group", "token", "--json", "--socket", str(first.socket))
-            )
-            run_command("join", token["token"], first.host, "--config", str(station.config))
+            token = run_command("group", "token", "--socket", str(first.socket))
+            run_command("join", "-", first.host, "--config", str(station.config), stdin=token)
         pids[station.name] = start_station(processes, station).pid
         wait_for(
             f"answer from {station.name}",

@@ -75,10 +75,15 @@ def station_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "station", *arguments]
 
 
-def run_command(*arguments: str) -> str:
+def run_command(*arguments: str, stdin: str = "") -> str:
     """Run a short `station …` command; its output. Raises LabError with what it said."""
     done = subprocess.run(
-        station_command(*arguments), capture_output=True, text=True, timeout=120, check=False
+        station_command(*arguments),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     if done.returncode:
         raise LabError(f"station {' '.join(arguments)}: {done.stderr.strip() or done.stdout}")

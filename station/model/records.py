@@ -89,6 +89,9 @@ StationKey = Annotated[str, AfterValidator(StationName.parse)]
 RevisionKey = Annotated[str, AfterValidator(Revision.parse)]
 
 
+FORMER_HOSTNAMES_MAX = 4
+
+
 class Record(BaseModel):
     """Base of all records: frozen, strict about unknown fields at the API, lenient on the wire (see gossip)."""
 
@@ -110,6 +113,11 @@ class GroupRecord(Record):
     compartment: Line
     hostname: Host
     ports: Ports = Ports()
+    # What clients called the group before: certificates stay good for these names, the newest last.
+    former_hostnames: Annotated[tuple[Host, ...], Field(max_length=FORMER_HOSTNAMES_MAX)] = ()
+    renamed_at: float = 0.0  # when it got this hostname; wall time, seconds
+    # Days after which an instance that fell silent keeps nothing mirrored by its own references; 0: never.
+    age_out_days: Annotated[int, Field(ge=0, le=3650, strict=True)] = 30
 
 
 class StationRecord(Record):

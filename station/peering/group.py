@@ -5,7 +5,7 @@ from pathlib import Path
 
 from station.config.schema import Config
 from station.model.identity import StationName
-from station.model.records import Kind, StationRecord
+from station.model.records import GroupRecord, Kind, StationRecord
 from station.peering.candidate import GROUP_KEY, Candidate, own_address
 from station.peering.changes import Change
 from station.peering.identity import GroupIdentity, refuse_second_identity
@@ -52,10 +52,14 @@ def write_keys(config: Config, authority: Authority, station: StationRecord, now
     Pki(Path(config.state_directory)).create(authority, peer, public)
 
 
-def renew_keys(config: Config, now: float) -> list[str]:
-    """Renew what is due, or issued for another name or address: `peer`, `public`. Raises KeysInvalid, OSError."""
+def renew_keys(config: Config, now: float, group: GroupRecord | None = None) -> list[str]:
+    """Renew what is due, or issued for other names or another address: `peer`, `public`. Raises KeysInvalid, OSError.
+
+    The public leaf is good for the hostname in the file, that of the group, and those that the group had before.
+    """
     pki = Pki(Path(config.state_directory))
-    names = public_names(config.hostname, _kept_address(config, pki))
+    told = (group.hostname, *reversed(group.former_hostnames)) if group else ()
+    names = public_names(config.hostname, *told, _kept_address(config, pki))
     return pki.renew(config.name, names, now)
 
 

@@ -205,6 +205,11 @@ def certificate(pem: str) -> x509.Certificate:
         raise KeysInvalid(f"not a certificate in PEM: {error}") from error
 
 
+def sign(key: str, data: bytes) -> bytes:
+    """ECDSA with SHA-256 over the data, DER: as `openssl dgst -sha256 -verify` reads it. Raises KeysInvalid."""
+    return _private_key(key).sign(data, ec.ECDSA(hashes.SHA256()))
+
+
 def _issue(
     issuer_pem: str,
     issuer_key: str,

@@ -120,9 +120,9 @@ class Pki:
             raise KeysInvalid(f"{path} cannot be read: {error}") from error
 
 
-def public_names(hostname: str, address: str) -> list[str]:
-    """What the public leaf must be good for: the balancer's name first, then this station's own address."""
-    return list(dict.fromkeys(_as_in_certificate(name) for name in (hostname, address) if name))
+def public_names(*hosts: str) -> list[str]:
+    """What the public leaf must be good for: the balancer's name first, this station's own address last."""
+    return list(dict.fromkeys(_as_in_certificate(host) for host in hosts if host))
 
 
 def _as_in_certificate(name: str) -> str:

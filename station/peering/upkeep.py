@@ -8,7 +8,7 @@ from typing import Protocol
 from station.config.schema import Config
 from station.gossip.machine import Gossip
 from station.gossip.replica import WriteRefused
-from station.model.records import Kind, StationRecord
+from station.model.records import GroupRecord, Kind, StationRecord
 from station.peering.changes import Change
 from station.peering.driver import RegistryClosed
 from station.peering.group import renew_keys, station_record
@@ -19,11 +19,15 @@ from station.runtime.lines import line
 
 RETRY_S = 1.0  # the first exchange is not done, or the disk is full
 LOOK_EVERY_S = 3600.0  # a certificate is renewed four months before it ends
+GROUP_EVERY_S = (
+    1.0  # whether the group has another name, for which certificates must be good before it is told
+)
 
 
 class _Writable(Protocol):
     gossip: Gossip
 
+    def group(self) -> GroupRecord | None: ...
     def stations(self) -> Mapping[str, StationRecord]: ...
     async def write(self, changes: Sequence[Change]) -> object: ...
 
@@ -42,16 +46,20 @@ class Upkeep:
         self._last_refusal = ""
 
     async def run(self, registry: _Writable, transport: _Renewable) -> None:
-        """Until cancelled: at once, and then each hour."""
+        """Until cancelled: at once, then each hour and when the group's record changes."""
         while True:
+            group = registry.group()
             try:
                 await self._plant(registry)
-                await self._renew(transport)
+                await self._renew(transport, group)
                 is_done = await self._tell(registry)
             except (WriteRefused, RegistryClosed, KeysInvalid, OSError, ValueError) as error:
                 self._complain(error)
                 is_done = False
-            await asyncio.sleep(LOOK_EVERY_S if is_done else RETRY_S)
+            left_s = LOOK_EVERY_S if is_done else RETRY_S
+            while left_s > 0 and registry.group() == group:
+                await asyncio.sleep(GROUP_EVERY_S)
+                left_s -= GROUP_EVERY_S
 
     async def _plant(self, registry: _Writable) -> None:
         if self._identity.seeds:
@@ -59,8 +67,8 @@ class Upkeep:
             self._identity = self._identity.without_seeds()
             await asyncio.to_thread(self._identity.save, Path(self._config.state_directory))
 
-    async def _renew(self, transport: _Renewable) -> None:
-        renewed = await asyncio.to_thread(renew_keys, self._config, self._clock.wall())
+    async def _renew(self, transport: _Renewable, group: GroupRecord | None) -> None:
+        renewed = await asyncio.to_thread(renew_keys, self._config, self._clock.wall(), group)
         if "peer" in renewed:
             await transport.renew()
 

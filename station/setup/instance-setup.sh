@@ -124,32 +124,56 @@ said() {
     fi
 }
 
-# The CA by its fingerprint: what is taken without verification is compared before anything else is believed. Only the
-# one certificate that was compared is kept; what a forger put behind it is not.
-fetch_ca() {
+# Whom to believe, fetched from somebody who is not believed yet: its first certificate is the group's CA, known by its
+# fingerprint, and the whole is signed by it. Its number only grows, so that an old one cannot be told again.
+fetch_trust() {
     [ -n "$FINGERPRINT" ] || fail "no fingerprint of the CA: take the command of \`station profile command\`"
+    kept=$AUTH
     AUTH=none
-    ask GET /ca.pem '' "$WORK/ca.asked" --insecure --connect-timeout 5 --retry 0
+    ask GET /trust.pem '' "$WORK/trust" --insecure --connect-timeout 5 --retry 0
+    AUTH=$kept
     [ "$STATUS" = 200 ] || return 1
-    openssl x509 -in "$WORK/ca.asked" -out "$WORK/ca.pem" 2>/dev/null || return 1
-    found=$(openssl x509 -in "$WORK/ca.pem" -outform DER | digest)
+    found=$(openssl x509 -in "$WORK/trust" -outform DER 2>/dev/null | digest)
     [ "$found" = "$FINGERPRINT" ] ||
         fail "the CA at $HOST has another fingerprint ($found): somebody is in between, or the key is of another group"
+    grep -v '^# signed=' "$WORK/trust" >"$WORK/trust.told"
+    value_of '# signed' "$WORK/trust" | openssl base64 -d -A >"$WORK/trust.sig"
+    openssl x509 -in "$WORK/trust" -noout -pubkey >"$WORK/trust.key" &&
+        openssl dgst -sha256 -verify "$WORK/trust.key" -signature "$WORK/trust.sig" "$WORK/trust.told" >/dev/null 2>&1 ||
+        fail "what $HOST says is to be believed is not signed by the group's CA: somebody is in between"
+    [ "$(trust_number "$WORK/trust")" -ge "$(trust_number "$TRUST/ca.pem")" ] ||
+        fail "$HOST says what was to be believed before: somebody is in between, or the station is behind; try again"
+    cp "$WORK/trust.told" "$WORK/ca.pem"
+}
+
+# The number of a CA file; 0 for one that has none, or is not there.
+trust_number() {
+    number=''
+    [ ! -f "$1" ] || number=$(value_of '# trust' "$1" | tr -cd '0-9' | cut -c 1-9)
+    printf '%s' "${number:-0}"
 }
 
 # Directly, and when that leads nowhere, through the proxy port.
 find_way() {
     for WAY in $1; do
-        fetch_ca && return 0
-        warn "no answer from $(url https "$HTTPS") ($WAY): $(said "$WORK/ca.asked")"
+        fetch_trust && return 0
+        warn "no answer from $(url https "$HTTPS") ($WAY): $(said "$WORK/trust")"
     done
     fail "the stations cannot be reached; nothing was changed"
 }
 
-# A station that dies in the middle is no answer, and one may not have heard yet that a machine is back: ask again.
+# A station that dies in the middle is no answer, and one may not have heard yet that a machine is back: ask again. Then
+# the others that were named before, each by its own address; whoever answers is asked first for the rest of this run.
 call() {
     ask "$@" --cacert "$WORK/ca.pem"
     case $STATUS in 000 | 410 | 503) sleep 2 && ask "$@" --cacert "$WORK/ca.pem" ;; esac
+    [ "$STATUS" = 000 ] || return 0
+    first=$HOST
+    for HOST in $OTHERS; do
+        ask "$@" --cacert "$WORK/ca.pem"
+        [ "$STATUS" = 000 ] || return 0
+    done
+    HOST=$first
 }
 
 # ---- What is known of this machine ----------------------------------------------------------------------------------
@@ -175,6 +199,7 @@ facts() {
     fi
     printf 'error=%s\n' "$(fact "${TROUBLE:-}")"
     printf 'way=%s\n' "$WAY"
+    printf 'trust=%s\n' "$(trust_number "$TRUST/ca.pem")"
     if [ -f "$REPOS/station.repo" ]; then
         printf 'repos=%s\n' "$(digest <"$REPOS/station.repo")"
     fi
@@ -373,6 +398,7 @@ remember() {
         printf 'proxy=%s\n' "${moved_proxy:-$PROXY}"
         printf 'fingerprint=%s\n' "$FINGERPRINT"
         printf 'way=%s\n' "$WAY"
+        printf 'others=%s\n' "$(value_of others "$1" | tr -cd '0-9A-Za-z.:_ -' | cut -c 1-1000)"
     } >"$WORK/settings"
     install_file "$WORK/settings" "$STATE/settings" 600 || return 1
     [ -z "$TOKEN" ] || keep token "$TOKEN"
@@ -419,7 +445,7 @@ recall() {
     identity
     HOST=$(value_of host "$STATE/settings") HTTPS=$(value_of https "$STATE/settings")
     PROXY=$(value_of proxy "$STATE/settings") FINGERPRINT=$(value_of fingerprint "$STATE/settings")
-    WAY=$(value_of way "$STATE/settings")
+    WAY=$(value_of way "$STATE/settings") OTHERS=$(value_of others "$STATE/settings")
     check_place
     cp "$TRUST/ca.pem" "$WORK/ca.pem" || fail "$TRUST/ca.pem is gone: register again"
     AUTH=none
@@ -432,10 +458,21 @@ renew() {
     [ "$STATUS" = 200 ] && remember "$WORK/registered" && AUTH=$TOKEN
 }
 
+# What is believed from now on; it verifies whoever told it, or it is not taken.
+follow_trust() {
+    fetch_trust || return 1
+    ask GET /health/live '' "$WORK/alive" --cacert "$WORK/ca.pem"
+    [ "$STATUS" = 200 ] && install_file "$WORK/ca.pem" "$TRUST/ca.pem" 644 || return 1
+    say "the CA file was renewed"
+}
+
 check_in() {
     recall
     facts >"$WORK/facts"
     call POST "/instances/$ID/checkin" "$WORK/facts" "$WORK/checked"
+    if [ "$STATUS" = 000 ] && follow_trust; then
+        call POST "/instances/$ID/checkin" "$WORK/facts" "$WORK/checked"
+    fi
     if [ "$STATUS" = 401 ]; then
         renew || fail "no new credential: $(said "$WORK/registered")"
         call POST "/instances/$ID/checkin" "$WORK/facts" "$WORK/checked"
@@ -445,6 +482,9 @@ check_in() {
         fail "this machine was deregistered; --unregister puts the previous .repo files back"
     fi
     [ "$STATUS" = 200 ] || fail "no check-in: $(said "$WORK/checked")"
+    case " $(value_of changed "$WORK/checked") " in
+        *' trust '*) follow_trust || warn "the CA file could not be renewed: $(said "$WORK/trust")" ;;
+    esac
     case " $(value_of changed "$WORK/checked") " in
         *' repos '*)
             fetch_repos "$WORK/checked" && place_repos || fail "the repository files could not be renewed: $(said "$WORK/station.repo")"
@@ -477,7 +517,7 @@ unregister() {
 main() {
     HOST=$STATION_HOST HTTPS=$STATION_HTTPS PROXY=$STATION_PROXY FINGERPRINT=$STATION_FINGERPRINT
     case $HOST in '@'*) HOST='' HTTPS='' PROXY='' FINGERPRINT='' ;; esac
-    TASK=register DRY=no KEY_FILE='' RESPONSE='' WAYS='direct proxy' WAY=direct KEY='' TROUBLE=''
+    TASK=register DRY=no KEY_FILE='' RESPONSE='' WAYS='direct proxy' WAY=direct KEY='' TROUBLE='' OTHERS='' AUTH=none
     while [ $# -gt 0 ]; do
         case $1 in
             --key-file | --response-file | --host)

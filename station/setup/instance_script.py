@@ -35,9 +35,9 @@ def render_script(template: str, group: GroupRecord, fingerprint: str) -> str:
 def registration_command(group: GroupRecord, fingerprint: str, *, by_proxy: bool = False) -> str:
     """One command that fetches the script and runs it; options of the script may follow it.
 
-    The CA is fetched unverified and compared with the fingerprint; only the one certificate that was compared is then
-    trusted, for everything else. The install key is not in it: the script asks for it, so that no history has it.
-    Raises ValueError.
+    What is to be believed is fetched unverified: its first certificate, the group's CA, is compared with the
+    fingerprint, and the whole must be signed by it. The install key is not in it: the script asks for it, so that no
+    history has it. Raises ValueError.
     """
     _host(group)
     base = base_url(group, https=True)
@@ -46,12 +46,15 @@ def registration_command(group: GroupRecord, fingerprint: str, *, by_proxy: bool
         "set -eu",
         "d=$(mktemp -d)",
         'trap "rm -rf $d" EXIT',
-        f"curl -q -sSf {way} --insecure -o $d/asked {base}/ca.pem",
-        "openssl x509 -in $d/asked -out $d/ca.pem",
-        "f=$(openssl x509 -in $d/ca.pem -outform DER | openssl dgst -sha256 -r | cut -c 1-64)",
-        f'[ "$f" = {_checked(fingerprint)} ] || '
+        f"curl -q -sSf {way} --insecure -o $d/trust {base}/trust.pem",
+        'grep -v "^# signed=" $d/trust >$d/told',
+        'sed -n "s/^# signed=//p" $d/trust | openssl base64 -d -A >$d/sig',
+        "f=$(openssl x509 -in $d/trust -outform DER | openssl dgst -sha256 -r | cut -c 1-64)",
+        "openssl x509 -in $d/trust -noout -pubkey >$d/pub",
+        f'[ "$f" = {_checked(fingerprint)} ] && '
+        "openssl dgst -sha256 -verify $d/pub -signature $d/sig $d/told >/dev/null || "
         '{ echo "not the expected CA: somebody is in between" >&2; exit 1; }',
-        f"curl -q -sSf {way} --cacert $d/ca.pem -o $d/setup {base}/instance-setup.sh",
+        f"curl -q -sSf {way} --cacert $d/trust -o $d/setup {base}/instance-setup.sh",
         f'sh $d/setup {"--by-proxy " if by_proxy else ""}"$@"',
     ]
     return f"sh -c '{'; '.join(steps)}' instance-setup"

@@ -23,7 +23,7 @@ NEW_ADDRESS = f"{NETWORK}.21"
 FIRST_ANSWER_S = 5.0
 PACKAGES, PACKAGE_BYTES = 30, 1_000_000
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,10 @@ def lab(upstream: Upstream) -> Iterator[LabUnderTest]:
         yield running
 
 
-def station_command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+def station_command(*arguments: str, token: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "station", *arguments],
+        input=f"{token}\n",
         capture_output=True,
         text=True,
         timeout=60,
@@ -116,7 +117,8 @@ def test_replaced_station_answers_at_once_and_is_whole_again_without_the_upstrea
     assert (told.proxy, told.mirror, told.peer) == (kept.proxy, kept.mirror, kept.peer)
     upstream.forget()
     began = time.monotonic()
-    done = station_command("replace", victim.name, token, keeper.host, "--config", str(config))
+    words = ("replace", victim.name, "-", keeper.host, "--config", str(config))
+    done = station_command(*words, token=token)
     assert done.returncode == 0, done.stderr
     victim.start_again()
     wait_until("its first answer", lambda: answers(NEW_ADDRESS, source), 30.0)
@@ -132,6 +134,6 @@ def test_replaced_station_answers_at_once_and_is_whole_again_without_the_upstrea
     for station in lab.stations:
         rows = {row["name"]: row["address"] for row in station.ask("/stations")}
         assert rows[victim.name] == NEW_ADDRESS
-    used = station_command("replace", victim.name, token, keeper.host, "--config", str(config))
+    used = station_command(*words, token=token)
     assert used.returncode == 2
     assert "already belongs to station" in used.stderr

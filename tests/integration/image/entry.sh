@@ -36,7 +36,7 @@ records)
 second)
     if ! has_group; then
         wait_until test -e /handover/token
-        run_as_station station join "$(cat /handover/token)" station-a \
+        run_as_station station join /handover/token station-a \
             --config /etc/station/station-b.toml
     fi
     exec setpriv --reuid station --regid station --init-groups \

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from station.control.changes import (
     delete,
     forget_station,
     station_facts,
+    switch_instances,
     update,
     update_group,
 )
@@ -125,8 +127,19 @@ def test_forgetting_a_station_moves_what_refers_to_it_in_the_same_step() -> None
 def test_a_group_gets_another_name_and_keeps_its_id_and_ports() -> None:
     old = records().group
     assert old is not None
-    changed = update_group(records(), {"hostname": "lb2.example.com"})
-    assert changed == old.model_copy(update={"hostname": "lb2.example.com"})
+    changed = update_group(records(), {"hostname": "lb2.example.com"}, 7.0)
+    renamed = {"hostname": "lb2.example.com", "former_hostnames": ("lb",), "renamed_at": 7.0}
+    assert changed == old.model_copy(update=renamed)
+
+
+def test_a_group_remembers_its_last_names_and_not_the_one_it_has() -> None:
+    known, names = records(), ["a", "b", "c", "d", "e", "lb", "b"]
+    for now, name in enumerate(names, start=1):
+        known = replace(known, group=update_group(known, {"hostname": name}, float(now)))
+    assert known.group is not None
+    assert known.group.former_hostnames == ("c", "d", "e", "lb")
+    again = update_group(known, {"age_out_days": 7}, 99.0)
+    assert (again.renamed_at, again.age_out_days) == (7.0, 7)
 
 
 @pytest.mark.parametrize(
@@ -134,10 +147,57 @@ def test_a_group_gets_another_name_and_keeps_its_id_and_ports() -> None:
 )
 def test_nothing_else_of_a_running_group_changes(body: dict[str, Any]) -> None:
     with pytest.raises(BadChange):
-        update_group(records(), body)
+        update_group(records(), body, 1.0)
 
 
 def test_a_station_is_shown_with_its_group_and_who_refers_to_it() -> None:
     facts = station_facts(records(), "A")
     assert (facts["peers"], facts["profiles"], facts["instances"]) == (["B"], ["web"], [])
     assert (facts["hostname"], facts["ports"]["https"]) == ("lb", 17443)
+
+
+def with_instances() -> Records:
+    """db1 at B without a profile; web1, web2 at A with the profile web."""
+    found = {
+        "db1": InstanceRecord(id="db1", station="B"),
+        "web1": InstanceRecord(id="web1", station="A", profile="web"),
+        "web2": InstanceRecord(id="web2", station="A", profile="web"),
+    }
+    return replace(records(), instances=found)
+
+
+@pytest.mark.parametrize(
+    ("body", "switched"),
+    [
+        ({"to": "B", "instances": ["web1"]}, ["web1"]),
+        ({"to": "B", "instances": ["web1", "db1"]}, ["web1"]),
+        ({"to": "B", "from": "A"}, ["web1", "web2"]),
+        ({"to": "A", "from": "B"}, ["db1"]),
+        ({"to": "B", "profile": "web"}, ["web1", "web2"]),
+        ({"to": "A", "profile": "web"}, []),
+        ({"to": "B", "profile": "web", "instances": ["web2", "db1"]}, ["web2"]),
+    ],
+)
+def test_instances_are_switched_singly_and_in_bulk_in_one_step(
+    body: dict[str, Any], switched: list[str]
+) -> None:
+    changes = switch_instances(with_instances(), body)
+    assert keys(changes) == [(Kind.INSTANCE, name, True) for name in switched]
+    assert all(change.value and change.value["station"] == body["to"] for change in changes)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"to": "B"},
+        {"instances": ["web1"]},
+        {"to": "Nowhere", "from": "A"},
+        {"to": "B", "instances": ["web1", "gone"]},
+        {"to": "B", "instances": "web1"},
+        {"to": "B", "profile": "gone"},
+        {"to": "B", "from": "A", "colour": "red"},
+    ],
+)
+def test_a_switch_that_is_not_clear_switches_nobody(body: dict[str, Any]) -> None:
+    with pytest.raises(BadChange):
+        switch_instances(with_instances(), body)

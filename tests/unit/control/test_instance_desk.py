@@ -54,6 +54,9 @@ class Shelf:
     def settings(self) -> Mapping[str, Mapping[str, Any]]:
         return self.kept[Kind.SETTINGS]
 
+    def certified(self) -> list[str]:
+        return [GROUP.hostname]
+
     def is_deleted(self, instance: str) -> bool:
         return instance in self.deleted
 

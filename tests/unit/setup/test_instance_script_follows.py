@@ -1,0 +1,187 @@
+"""instance-setup.sh in three shells, with a curl that answers from files: whom it believes, and whom it asks."""
+
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import station.setup.instance_script
+from station.model.install_key import InstallKey
+from station.model.records import GroupRecord
+from station.peering.keys import Authority, create_authority, fingerprint
+from station.peering.trust import Trust
+from station.setup.instance_script import TEMPLATE, render_script
+
+RAW = Path(station.setup.instance_script.__file__).with_name(TEMPLATE).read_text(encoding="utf-8")
+GROUP = GroupRecord(id="g", compartment="c", hostname="lb.example.com")
+SHELLS = [("dash",), ("bash", "--posix"), ("busybox", "ash")]
+NOW = time.time()
+OURS, OTHER = create_authority("ours", NOW), create_authority("other", NOW)
+TRUST = Trust().replaced(OTHER.ca)
+
+# Answers with the file that is called like the first part of the path; hosts in `dead` do not answer.
+CURL = """#!/bin/sh
+while [ $# -gt 1 ]; do
+    case $1 in --output) out=$2 ;; --request) method=$2 ;; esac
+    shift
+done
+cat >/dev/null
+host=${{1#https://}} host=${{host%%:*}} path=${{1#https://*/}}
+printf '%s %s %s\\n' "$method" "$host" "${{path%%\\?*}}" >>{directory}/asked
+! grep -qx "$host" {directory}/dead || exit 7
+case $path in */repos*) path=repos ;; esac
+[ -f "{directory}/${{path%%/*}}" ] || {{ printf 404; exit 0; }}
+cp "{directory}/${{path%%/*}}" "$out"
+printf 200
+"""
+ANSWER = """profile=web
+hostname=lb.example.com
+others={others}
+https=17443
+proxy=16080
+trust=0
+changed={changed}
+token=secret-token
+keys=
+"""
+
+
+@dataclass
+class Bench:
+    """An instance, and what it is told."""
+
+    directory: Path
+    shell: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for part in ("bin", "told", "root/etc/yum.repos.d", "tmp"):
+            (self.directory / part).mkdir(parents=True)
+        (self.directory / "bin/curl").write_text(CURL.format(directory=self.directory / "told"))
+        (self.directory / "bin/curl").chmod(0o755)
+        (self.directory / "bin/sleep").write_text("#!/bin/sh\n")
+        (self.directory / "bin/sleep").chmod(0o755)
+        self.script = render_script(RAW, GROUP, fingerprint(OURS.ca).hex())
+        self.tell("instance-setup.sh", self.script)
+        self.tell("repos", "[base]\nname=base\n")
+        self.tell("health", "alive")
+        self.tell("dead", "")
+        self.trust(Trust())
+        self.answer()
+
+    def tell(self, name: str, text: str) -> None:
+        (self.directory / "told" / name).write_text(text, encoding="ascii")
+
+    def trust(self, trust: Trust, by: Authority = OURS) -> str:
+        text = trust.bundle(by.ca, by.ca_key).decode()
+        self.tell("trust.pem", text)
+        return text
+
+    def answer(self, *, changed: str = "", others: str = "") -> None:
+        self.tell("instances", ANSWER.format(changed=changed, others=others))
+
+    def run(self, *options: str) -> tuple[int, str]:
+        (self.directory / "script").write_text(self.script)
+        (self.directory / "told/asked").write_text("")
+        done = subprocess.run(
+            [*self.shell, str(self.directory / "script"), *options],
+            env={
+                "PATH": f"{self.directory}/bin:/usr/bin:/bin",
+                "ROOT": str(self.directory / "root"),
+                "TMPDIR": str(self.directory / "tmp"),
+            },
+            input=InstallKey(fingerprint(OURS.ca), 17443, bytes(32)).text(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    def registered(self) -> None:
+        status, said = self.run("--key-file", "-")
+        assert status == 0, said
+
+    @property
+    def asked(self) -> list[str]:
+        return (self.directory / "told/asked").read_text().splitlines()
+
+    def files(self) -> dict[str, str]:
+        root = self.directory / "root"
+        return {str(p): p.read_text() for p in sorted(root.rglob("*")) if p.is_file()}
+
+    @property
+    def ca(self) -> str:
+        return (self.directory / "root/etc/pki/station/ca.pem").read_text()
+
+
+@pytest.fixture(params=SHELLS, ids=" ".join)
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    return Bench(tmp_path / "b", request.param)
+
+
+def test_registering_and_checking_in_again_change_nothing(bench: Bench) -> None:
+    bench.registered()
+    once = bench.files()
+    bench.trust(Trust())  # another signature over the same
+    bench.registered()
+    assert bench.run("--check-in")[0] == 0
+    assert bench.files() == once
+    assert OURS.ca.strip() in bench.ca
+    assert "signed" not in bench.ca
+
+
+def test_more_authorities_are_taken_when_the_groups_ca_has_signed_them(bench: Bench) -> None:
+    bench.registered()
+    bench.trust(TRUST)
+    bench.answer(changed="trust")
+    status, said = bench.run("--check-in")
+    assert (status, "the CA file was renewed" in said) == (0, True), said
+    assert OTHER.ca.strip() in bench.ca
+
+
+@pytest.mark.parametrize("forgery", ["by another CA", "added", "cut", "unsigned", "an old one"])
+def test_what_the_groups_ca_has_not_signed_is_not_taken(bench: Bench, forgery: str) -> None:
+    bench.trust(TRUST)
+    bench.registered()
+    before = bench.files()
+    good = bench.trust(TRUST.replaced(OTHER.ca))
+    match forgery:
+        case "by another CA":
+            bench.trust(TRUST.replaced(""), by=OTHER)
+        case "added":
+            more = create_authority("more", NOW).ca
+            bench.tell("trust.pem", good.replace("# signed", f"{more}# signed"))
+        case "cut":
+            bench.tell("trust.pem", good[: good.index("# signed")])
+        case "unsigned":
+            bench.tell("trust.pem", good[: good.index("# signed")] + "# signed=\n")
+        case "an old one":
+            bench.trust(Trust())
+    bench.answer(changed="trust")
+    status, said = bench.run("--check-in")
+    assert status == 1
+    assert "somebody is in between" in said
+    assert bench.files() == before
+
+
+def test_who_is_not_there_is_asked_after_the_others_that_were_named(bench: Bench) -> None:
+    bench.answer(others="b.example.com c.example.com")
+    bench.registered()
+    bench.tell("dead", "lb.example.com\nb.example.com\n")
+    status, said = bench.run("--check-in")
+    assert status == 0, said
+    hosts = [line.split()[1] for line in bench.asked]
+    # Twice each time (the trust of a host that does not answer is looked at too), then whoever answered.
+    assert hosts[-1] == "c.example.com"
+    assert set(hosts) == {"lb.example.com", "b.example.com", "c.example.com"}
+
+
+def test_hosts_that_are_none_are_not_asked(bench: Bench) -> None:
+    bench.answer(others="b.example.com $(touch${IFS}x) `id` c;d")
+    bench.registered()
+    kept = bench.directory / "root/var/lib/station-instance/settings"
+    others = [line for line in kept.read_text().splitlines() if line.startswith("others=")]
+    assert not set(others[0]) & set("$`;(){}")

@@ -1,15 +1,19 @@
 """From a bare machine to an installed package: the real script, through the balancer, on a running group."""
 
+import asyncio
+import json
 import os
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.lab import LabUnderTest, wait_until
+from tests.integration.crowd import Crowd, at_a_rate
+from tests.integration.lab import LabUnderTest, StationUnderTest, wait_until
 from tests.integration.registration import VENDOR, Machine, ask, station_command
 
 NETWORK = "127.46.1"
@@ -259,6 +263,29 @@ def test_bad_bodies_are_refused(lab: LabUnderTest) -> None:
     assert ask(lab, "PUT", "/instances/wrong", key, body(arch="s390x")).status == 409
 
 
+def test_cloned_machine_is_flagged_and_its_clock_does_not_matter(
+    lab: LabUnderTest, tmp_path: Path, script: Path
+) -> None:
+    shims = tmp_path / "bin"
+    shims.mkdir()
+    (shims / "date").write_text("#!/bin/sh\nexit 1\n")  # whoever asks for the time gets none
+    (shims / "date").chmod(0o755)
+    machines = []
+    for name in ("first", "clone"):
+        machine = Machine(tmp_path / name, path=f"{shims}:{os.environ['PATH']}")
+        (machine.root / "etc/machine-id").write_text("fedcba9876543210fedcba9876543210\n")
+        machine.script(script, "--key-file", "-", stdin=new_key(lab))
+        machine.script(script, "--check-in")
+        machines.append(machine)
+    first, clone = (machine.id for machine in machines)
+    assert first != clone
+    rows = {
+        row["id"]: row for row in json.loads(station_command(lab, "instance", "list", "--json"))
+    }
+    assert rows[first]["same_machine"] == [clone]
+    assert rows[clone]["same_machine"] == [first]
+
+
 SPY = """#!/bin/sh
 {{ printf '%s\\n' "$*"; env; }} >>{seen}
 exec {real} "$@"
@@ -336,3 +363,25 @@ def test_command_that_fails_leaves_the_previous_configuration_or_does_no_harm(
         raise AssertionError("the last command was never reached")
     print(f"{command}: {fails - 1} calls, {failed} of them fatal when they fail")
     assert fails > 3
+
+
+def test_sixty_register_within_three_seconds_while_a_station_dies(lab: LabUnderTest) -> None:
+    """The last one here: the station stays dead. A thousand are an accept run."""
+    crowd = Crowd(lab, new_key(lab, "--uses", "60"), 60)
+    death = threading.Timer(1.0, lab.stations[2].kill_all)
+    death.start()
+    replies = asyncio.run(at_a_rate(crowd.size, 3.0, crowd.register))
+    death.join()
+    assert {reply.status for reply in replies} <= {200, 201}
+    expected = [crowd.id(number) for number in range(crowd.size)]
+    for station in lab.stations[:2]:
+        wait_for_ids(station, expected)
+        assert station.ask("/profiles/web/keys")[-1]["uses"] == crowd.size
+
+
+def wait_for_ids(station: StationUnderTest, expected: list[str]) -> None:
+    def known() -> list[str]:
+        ids = [row["id"] for row in station.ask("/instances") or []]
+        return sorted(name for name in ids if name.startswith("crowd-"))
+
+    wait_until(f"{station.name} knows all of them, each once", lambda: known() == expected, 10.0)

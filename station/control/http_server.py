@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from aiohttp import web
 
 from station.http.proxy_header import Header, parse
+from station.peering.transport import GOSSIP_PATH
 from station.runtime.lines import line
 
 HEADER_DEADLINE_S = 5.0  # our own worker sends it with the first packet
@@ -53,7 +54,7 @@ def via(request: web.Request) -> Via:
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """One request per connection, a deadline, and JSON errors without a traceback."""
+    """One request per connection (but of gossip), a deadline, and JSON errors without a traceback."""
     try:
         async with asyncio.timeout(REQUEST_DEADLINE_S):
             response = await handler(request)
@@ -66,9 +67,17 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except Exception as error:
         line("error", "api.failed", path=request.path, error=repr(error))
         response = _failure(500, "internal", "the station failed to answer; its log says more")
-    if not response.prepared:
+    if not response.prepared and not _is_gossip(request):
         response.force_close()
     return response
+
+
+def _is_gossip(request: web.Request) -> bool:
+    """Each second with each peer: a TLS handshake for each would be half of what an idle station does.
+
+    A connection on which a peer has gossiped is control's until its end, so nothing else is asked on it.
+    """
+    return request.path == GOSSIP_PATH and via(request).listener == "peers"
 
 
 def _failure(status: int, code: str, message: str) -> web.Response:

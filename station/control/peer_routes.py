@@ -8,6 +8,7 @@ from station.control.http_server import ApiError, via
 from station.control.station import Station
 from station.model.identity import InvalidName, Revision, SourceId
 from station.peering.desk import JoinDesk
+from station.peering.transport import GOSSIP_PATH
 from station.runtime.clock import Clock
 from station.storage.errors import StorageError
 
@@ -16,7 +17,7 @@ def relayed_routes(station: Station, desk: JoinDesk, clock: Clock) -> list[web.R
     """Routes behind the three public ports and the peer port. Each looks at the listener first."""
     api = _Relayed(station, desk, clock)
     return [
-        web.post("/gossip", api.gossip),
+        web.post(GOSSIP_PATH, api.gossip),
         web.get("/manifest/{source}/{revision}", api.manifest),
         web.post("/group/join", api.join),
     ]

@@ -25,6 +25,7 @@ class Sightings:
 
     def __init__(self) -> None:
         self._buckets: dict[bytes, int] = {}
+        self._marks: dict[int, set[bytes]] = {}  # by block
         self._dirty: set[int] = set()
         self._wire: dict[str, Block] = {}
         self._published = float("-inf")
@@ -34,7 +35,9 @@ class Sightings:
         mark, bucket = mark_of(instance), int(now // BUCKET_S)
         if self._buckets.get(mark) != bucket:
             self._buckets[mark] = bucket
-            self._dirty.add(mark[0] >> _BLOCK_SHIFT)
+            block = mark[0] >> _BLOCK_SHIFT
+            self._marks.setdefault(block, set()).add(mark)
+            self._dirty.add(block)
 
     def to_wire(self, now: float) -> Mapping[str, Block]:
         """Fields of the status, by name. The same until PUBLISH_S have passed."""
@@ -58,13 +61,14 @@ class Sightings:
             gone = by_age[: len(by_age) - ENTRIES_MAX]
         for mark in gone:
             del self._buckets[mark]
-            self._dirty.add(mark[0] >> _BLOCK_SHIFT)
+            block = mark[0] >> _BLOCK_SHIFT
+            self._marks[block].discard(mark)
+            self._dirty.add(block)
 
     def _block(self, block: int) -> Block:
         by_bucket: dict[int, list[bytes]] = {}
-        for mark, bucket in self._buckets.items():
-            if mark[0] >> _BLOCK_SHIFT == block:
-                by_bucket.setdefault(bucket, []).append(mark)
+        for mark in self._marks.get(block, ()):
+            by_bucket.setdefault(self._buckets[mark], []).append(mark)
         return {
             str(bucket): base64.b64encode(b"".join(sorted(marks))).decode()
             for bucket, marks in sorted(by_bucket.items())

@@ -74,7 +74,8 @@ class Proposer:
         if content is None:
             return []
         number = 1 + max(state.greatest, *(m.holds(self._source).greatest for m in present))
-        at = now.wall + self._rules.lead_s if registered else 0.0
+        is_first = registered is None or self._is_lost(registered, present, now)
+        at = 0.0 if is_first else now.wall + self._rules.lead_s
         return self._write(Publication(number, content.order, content.revision), at, now)
 
     def _next_content(
@@ -101,7 +102,8 @@ class Proposer:
         if self.candidate is None or (freeze is not None and self.candidate != chosen):
             return None
         order = self._order(self.candidate, present)
-        if order is None or (registered is not None and not self._verdict.is_ready):
+        is_first = registered is None or self._is_lost(registered, present, now)
+        if order is None or not (is_first or self._verdict.is_ready):
             return None
         self.left_behind = self._verdict.left_behind
         return Content(order, self.candidate)
@@ -174,6 +176,13 @@ class Proposer:
         lives = [course.live, *(m.holds(self._source).live for m in present)]
         newest = max((Content(p.order, p.revision) for p in lives if p is not None), default=None)
         return newest if newest is not None and newest.order > registered.order else None
+
+    def _is_lost(self, registered: Publication, present: tuple[Member, ...], now: Now) -> bool:
+        """Whether what is live is to be had nowhere: purged everywhere, and mirrored again. It is as the first time."""
+        if any(registered.revision in m.holds(self._source).orders for m in present):
+            self._waits.pop("lost", None)
+            return False
+        return self._has_waited("lost", now, self._rules.manifest_s)
 
     def _is_being_written(self, state: SourceState, now: Now) -> bool:
         if self._written is None:

@@ -89,12 +89,19 @@ class Checks:
         self.require(not is_restrained, f"{station.name} publishes on the smaller side")
         if is_first or registered is None:
             self.kinds["first"] += 1
+        elif not at and self._is_lost(station, registered.publication.revision):
+            self.kinds["as first"] += 1
         elif is_shown_content:
             self.kinds["shown before"] += 1
         else:
             self.kinds["new"] += 1
             self._require_one_at_a_time(station, registered)
             self._require_staged(station, publication.revision)
+
+    def _is_lost(self, station: Station, revision: Revision) -> bool:
+        """Whether nobody in reach has what is live: nothing can be worse than it is."""
+        present = [self._world.stations[name] for name in self._present(station)]
+        return not any(revision in one._orders() for one in present)
 
     def _require_one_at_a_time(self, station: Station, registered: Registered) -> None:
         if station.served == registered.publication:

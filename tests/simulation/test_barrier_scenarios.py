@@ -196,6 +196,20 @@ def test_station_that_lost_everything_shows_what_the_others_show() -> None:
     world.require_agreement(world.upstream[-1][0])
 
 
+def test_source_of_which_nothing_is_left_anywhere_is_shown_as_on_the_first_day() -> None:
+    """Purged everywhere, then mirrored again: nobody waits for the whole of it while clients get nothing."""
+    world = running()
+    for station in world.stations.values():
+        world.lose_storage(station)
+        station.orders.clear()
+        station.speed = 0.1  # the whole takes 100 s
+    new = world.publish_upstream()
+    world.run(20)
+    assert not any(station.storage.complete() for station in world.stations.values())
+    world.require_agreement(new)
+    assert set(lives(world).values()) == {2}
+
+
 def test_holder_that_dies_after_writing_does_not_stop_the_flip() -> None:
     world = running()
     world.publish_upstream()

@@ -7,6 +7,7 @@ from html import escape
 REASONS = {
     200: "OK",
     206: "Partial Content",
+    302: "Found",
     304: "Not Modified",
     400: "Bad Request",
     403: "Forbidden",

@@ -64,7 +64,7 @@ class Router:
         if request.method not in ("GET", "HEAD"):
             return self._error(request, 405, "GET and HEAD only", headers=("Allow: GET, HEAD",))
         if isinstance(route, Repo | Pinned):
-            return self._file(request, route, arrived)
+            return self._file(request, route, client, arrived)
         if isinstance(route, PoolObject):
             return self._pool(request, route, client)
         return self._small(request, route, client, arrived)
@@ -134,7 +134,9 @@ class Router:
         body = render_metalink(urls, sha256=entry.sha256, size=entry.size, timestamp=entry.mtime)
         return self._text(request, body, "application/metalink+xml")
 
-    def _file(self, request: Request, route: Repo | Pinned, arrived: float) -> Reply:
+    def _file(
+        self, request: Request, route: Repo | Pinned, client: Client, arrived: float
+    ) -> Reply:
         name = name_of(route.path)
         view = self._world.source(route.source)
         if view is None and route.source not in self._world.snapshot.listed:
@@ -160,7 +162,10 @@ class Router:
         # These names have other bytes in each revision: first wait for the one that was asked for.
         is_own = is_own or name is Name.PLAIN
         if found is None and is_own and not self._library.has(route.source, asked):
-            return self._wait_for_manifest(request, route.source, asked, arrived)
+            reply = self._wait_for_manifest(request, route.source, asked, arrived)
+            if isinstance(reply, Complete) and isinstance(route, Pinned):
+                return self._elsewhere(request, route, client) or reply
+            return reply
         if found is None:
             found = self._library.find(route.source, others, route.path)
         if found is None:
@@ -200,6 +205,24 @@ class Router:
                 self._counters.hit("manifest_hold")
             return self._hold_stale(arrived) or self._error(request, 404, "not found")
         return Hold(min(until, self._clock.boot() + MANIFEST_LOOK_S), "manifest_hold")
+
+    def _elsewhere(self, request: Request, route: Pinned, client: Client) -> Reply | None:
+        """A signature of a revision that only a station out of our reach may have: the client is sent there.
+
+        dnf goes to the next of its mirrors for any other file. The signature it wants from the mirror that gave it
+        repomd.xml: behind a balancer, that was perhaps another station.
+        """
+        snapshot, is_https = self._world.snapshot, client.scheme == "https"
+        away = [m for m in snapshot.members if not m.is_ready and (m.https or not is_https)]
+        # Each sends on to the one after it, so that a chain comes to all.
+        turn = sorted(away, key=lambda m: (m.name < snapshot.station, m.name))
+        there = next((m.address for m in turn if m.name != snapshot.station), "")
+        if name_of(route.path) is not Name.SIGNATURE or not there:
+            return None
+        port = snapshot.port_https if is_https else snapshot.port_http
+        (url,) = pinned_urls(client.scheme, port, "", [there], route.source, route.revision)
+        location = f"Location: {url}{route.path.decode('ascii')}"
+        return self._error(request, 302, "another station may have it", headers=(location,))
 
     def _unpublished(self, request: Request, source: str, shown: Shown, arrived: float) -> Reply:
         """A source without a publication: held while it is on the mirror list, for its first one is near."""

@@ -215,6 +215,30 @@ def test_a_path_of_a_revision_that_only_others_have_is_served_once_its_manifest_
     assert time.monotonic() - began < 0.5, "that nobody has it is known"
 
 
+@pytest.mark.parametrize("is_in_contact", [True, False])
+def test_signature_of_a_revision_that_a_station_out_of_reach_may_have_is_asked_for_there(
+    lab: FilesLab, is_in_contact: bool
+) -> None:
+    live = lab.storage.add(SOURCE, NEW)
+    view = SourceView(live=Publication(1, 1, live), revisions=(live,))
+    names = {"StationA": "127.0.0.11", "StationB": "127.0.0.12", "StationC": "127.0.0.13"}
+    members = tuple(
+        MemberView(name, address, is_ready=is_in_contact or name == "StationA")
+        for name, address in names.items()
+    )
+    shown = lab.snapshot(sources={SOURCE: view}, listed=frozenset({SOURCE}), members=members)
+    lab.feed.show(shown)
+    lab.wait_ready()
+    url = f"{BASE}@{revision_of(OLD)}/repodata/repomd.xml"
+    head, _ = lab.get(f"{url}.asc")
+    if is_in_contact:
+        assert status(head) == 404
+    else:
+        assert status(head) == 302
+        assert header(head, "Location") == f"http://127.0.0.12:17080{url}.asc"
+    assert status(lab.get(url)[0]) == 404, "there are other mirrors for it"
+
+
 def fill_message(lab: FilesLab, data: bytes, file: Path, **changes: object) -> dict[str, object]:
     wait_for(lambda: [w for w in lab.feed.wants() if w["path"] == "Packages/new.rpm"])
     want = next(w for w in lab.feed.wants() if w["path"] == "Packages/new.rpm")

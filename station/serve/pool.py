@@ -1,10 +1,15 @@
 """Opens objects of the pool by their sha256, and keeps small ones in memory: bytes named by a hash never change."""
 
+import errno
 import os
 from collections import OrderedDict
+from pathlib import Path
 
 from station.runtime.lines import line
 from station.storage.layout import Layout
+
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+STALE_TRIES = 3  # a network file system may know a name by a handle that its server forgot: looked up anew, it is there
 
 
 class ObjectMissing(Exception):
@@ -43,7 +48,7 @@ class Pool:
     def open(self, sha256: str, size: int | None) -> int:
         """A descriptor of an object, for the caller to close. Raises ObjectMissing, OSError when the storage fails."""
         try:
-            fd = os.open(self._layout.pool(sha256), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = _open(self._layout.pool(sha256))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ObjectMissing(sha256) from error
         found = os.fstat(fd).st_size
@@ -66,3 +71,13 @@ class Pool:
         self._room -= len(body)
         while self._room < 0:
             self._room += len(self._bodies.popitem(last=False)[1])
+
+
+def _open(path: Path) -> int:
+    for _ in range(STALE_TRIES - 1):
+        try:
+            return os.open(path, _READ)
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+    return os.open(path, _READ)

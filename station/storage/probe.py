@@ -56,8 +56,21 @@ def probe_storage(
         return ProbeResult(_state(error.code), error.detail, marker_id, capacity, free)
     except OSError as error:
         told = from_os_error(error)
-        return ProbeResult(_state(told.code), told.detail, marker_id, capacity, free)
+        detail = told.detail + (_whose(error, layout.root) if told.code == "denied" else "")
+        return ProbeResult(_state(told.code), detail, marker_id, capacity, free)
     return ProbeResult(StorageState.READY, "", marker_id, capacity, free)
+
+
+def _whose(error: OSError, root: Path) -> str:
+    """Stations that share a storage must run as one user: who we are, and to whom belongs what refused us."""
+    path = Path(os.fsdecode(error.filename)) if error.filename else root
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    try:
+        owner = str(path.stat().st_uid)
+    except OSError:
+        owner = "somebody whom we may not know"
+    return f": {path} belongs to uid {owner}, this station runs as uid {os.geteuid()}"
 
 
 def _state(code: str) -> StorageState:

@@ -122,5 +122,5 @@ class MemoryWatch(threading.Thread):
         while True:
             try:
                 return pss_mib([self._pid, *descendants(self._pid)])
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 continue  # one of them has just ended

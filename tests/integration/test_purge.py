@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.dnf import Dnf
 from tests.integration.lab import LabUnderTest, StationUnderTest, wait_until
 from tests.integration.repositories import build_repository
 from tests.integration.upstream import Upstream
@@ -87,3 +89,17 @@ def test_nothing_goes_while_a_station_is_away_and_then_it_goes_everywhere(
     wait_until("gone everywhere", lambda: not any("old" in stored(s) for s in (a, b)), 40.0)
     assert all("kept" in stored(station) for station in (a, b))
     wait_until("the registry forgets it", lambda: not purge(a, dry_run=True)["sources"], 20.0)
+
+
+def test_a_source_that_is_listed_again_after_its_purge_is_mirrored_and_served(
+    lab: LabUnderTest, tmp_path: Path
+) -> None:
+    a, b = lab.stations
+    a.tell("POST", "/sources/old/unfreeze")
+    b.tell("PATCH", "/profiles/p", {"sources": ["kept", "old"]})
+    lab.wait_synced("old", deadline_s=60.0)
+    assert all("old" in stored(station) for station in lab.stations)
+    dnf = Dnf(tmp_path)
+    dnf.repo("old", mirrorlist=f"{lab.http}/mirrorlist/old/p")
+    dnf.install("lab-all").check()
+    assert not purge(a, dry_run=True)["sources"], "it is not about to leave again"

@@ -220,6 +220,17 @@ async def test_a_fill_without_manifest_here_asks_a_peer_for_it(
     assert [(await fills.next())["event"] for _ in range(2)] == ["growing", "filled"]
 
 
+async def test_a_fill_of_repomd_brings_the_manifest_of_its_revision(
+    station: Syncing, fills: Fills, peer: Peer
+) -> None:
+    theirs = await peer.syncing.run()
+    peer.offer(theirs["revision"])
+    await fills.order(path="repodata/repomd.xml", revision=theirs["revision"])
+    assert [(await fills.next())["event"] for _ in range(2)] == ["metadata", "filled"]
+    assert station.entries(theirs["revision"]) == peer.syncing.entries(theirs["revision"])
+    assert not station.is_complete(theirs["revision"])
+
+
 async def test_a_fill_that_the_peer_breaks_off_goes_on_from_upstream_in_the_same_file(
     station: Syncing, fills: Fills, peer: Peer, upstream: Upstream
 ) -> None:

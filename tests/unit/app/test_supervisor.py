@@ -1,9 +1,15 @@
 """What the supervisor decides by itself; the rest is shown with real processes."""
 
+import signal
+import socket
+import subprocess
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from station.app import supervisor
+from station.app.child import Child, ChildSpec
 from station.app.supervisor import Supervisor, have_ended, lock
 
 
@@ -23,3 +29,37 @@ def test_a_station_without_a_group_ends_with_2_before_it_opens_anything(
 
 def test_no_children_have_ended() -> None:
     assert have_ended([])
+
+
+class Process:
+    """What the supervisor asks of a process that runs."""
+
+    pid = 4711
+
+    def __init__(self) -> None:
+        self.is_killed = False
+
+    def poll(self) -> None:
+        return None
+
+    def send_signal(self, number: int) -> None:
+        self.is_killed = number == signal.SIGKILL
+
+
+@pytest.mark.parametrize(("turn_s", "is_killed"), [(0.3, True), (20.0, False)])
+def test_a_worker_that_was_silent_is_killed_unless_the_supervisor_itself_stood_still(
+    turn_s: float, is_killed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thawed station keeps its workers: all of them were silent as long as it was frozen."""
+    process = Process()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        spec = ChildSpec("files-0", "station.serve.files_worker", {})
+        child = Child(spec, cast("subprocess.Popen[bytes]", process), ours, 100.0, 100.0, True)
+        one = Supervisor(tmp_path / "station.toml", {"state_directory": str(tmp_path)})
+        one._children["files-0"] = child
+        clock = iter([120.0, *[120.0 + turn_s] * 9])
+        monkeypatch.setattr(supervisor, "boot_now", lambda: next(clock))
+        monkeypatch.setattr(supervisor, "TURN_S", 0.0)
+        one._turn()
+    assert process.is_killed is is_killed

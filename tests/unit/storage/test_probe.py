@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,23 @@ def test_a_path_we_may_not_use_is_denied(tmp_path: Path) -> None:
         os.seteuid(me)
         layout.root.chmod(0o700)
     assert found.state is StorageState.DENIED
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_a_station_of_another_user_on_a_shared_storage_is_told_both_users() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own are for nobody else
+        Path(name).chmod(0o755)
+        layout = a_layout(Path(name))
+        assert probe_storage(layout, STATION).state is StorageState.READY
+        os.seteuid(65534)
+        try:
+            found = probe_storage(layout, "OtherStation")
+        finally:
+            os.seteuid(0)
+    assert found.state is StorageState.DENIED
+    assert found.detail.endswith(
+        f"{layout.staging_directory} belongs to uid 0, this station runs as uid 65534"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Three stations on one directory: they know it, do the work once, and say the same."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -130,6 +132,35 @@ def test_another_storage_in_the_place_of_ours_is_refused_until_it_is_adopted(
     finally:
         marker.write_text(text)
     wait_until("ready again", lambda: all(state_of(s) == "ready" for s in lab.stations), 10.0)
+
+
+def test_a_station_with_its_own_storage_lives_in_the_group_of_those_that_share_one(
+    lab: LabUnderTest, upstream: Upstream, repository: Repository
+) -> None:
+    a, b, own = lab.stations
+    own.kill_all()
+    shared, own.storage = own.storage, own.config.parent / "mirror"
+    own.storage.mkdir()
+    text = own.config.read_text()
+    own.config.write_text(text.replace(f'"{shared}"', f'"{own.storage}"'))
+    words = [sys.executable, "-m", "station", "storage", "init", "--config", str(own.config)]
+    subprocess.run(words, check=True, capture_output=True, timeout=60)
+    own.start_again()
+    lab.wait_synced("large", deadline_s=60.0)
+    upstream.forget()
+    repository.bump(update=2)
+    before = a.mirrors()["large"]["revision"]
+    own.tell("POST", "/mirrors/sync", {"sources": ["large"]})
+
+    def is_followed() -> bool:
+        shown = {s.mirrors()["large"]["revision"] for s in lab.stations}
+        return len(shown) == 1 and before not in shown and is_synced(lab, "large")
+
+    wait_until("all follow", is_followed, 40.0)
+    assert (partners(a), partners(b), partners(own)) == ([b.name], [a.name], [])
+    assert said(a) == said(b)
+    fetched = [r.path for r in upstream.requests(r"\.rpm$") if r.status == 200]
+    assert fetched and len(fetched) == len(set(fetched)), "each changed object was fetched once"
 
 
 def test_a_station_that_was_removed_leaves_nothing_on_the_storage(lab: LabUnderTest) -> None:

@@ -7,6 +7,7 @@ from station.http.answer import error_answer
 from station.http.head import Refusal, Request, find_end, parse_head
 from station.runtime.clock import system_clock
 from station.serve.memo import Memo
+from station.serve.pool import ObjectMissing
 from station.serve.relay import Relay
 from station.serve.reply import Client, Complete, Drop, FromFile, Hold, ToControl
 from station.serve.sender import Sender
@@ -99,6 +100,10 @@ class Connection(Sender):
             if answer is not None and boot() < memo.valid_until and self._is_admitted:
                 self._answer_from_memo(memo, answer)
                 return
+            file = memo.files.get(data)
+            is_valid = boot() < memo.valid_until and self._is_admitted
+            if file is not None and is_valid and self._send_known(memo, file):
+                return
         if not data:
             self.close()
             return
@@ -127,6 +132,20 @@ class Connection(Sender):
             self.read_with(self.readable)
         if self._served >= self._shared.limits.requests - 1:
             self._memo = self._shared.memos["none"]  # the last answer says close
+
+    def _send_known(self, memo: Memo, file: FromFile) -> bool:
+        """Begin to send a file as before; False when it has to be looked for."""
+        try:
+            fd = file.reopen()
+        except (ObjectMissing, OSError):
+            return False
+        self._served += 1
+        if self._served >= self._shared.limits.requests - 1:
+            self._memo = self._shared.memos["none"]  # the last answer says close
+        memo.hit(file.head, 0)
+        self._close_after = file.close
+        self._start(FileTransfer(file.head, fd, file.offset, file.offset + file.length))
+        return True
 
     def _advance(self) -> None:
         """Answer the requests in the buffer, in order, while nothing is in the way."""
@@ -214,17 +233,22 @@ class Connection(Sender):
         self._answering = request, reply.status, self._sent
         self._close_after = reply.close
         if isinstance(reply, Complete):
-            self._answer(reply, asked_at, keep_alive=request.keep_alive)
+            self._answer(reply, asked_at, request)
         elif isinstance(reply, FromFile):
             end = reply.offset + reply.length
+            if self._is_usual(request):
+                self._memo.put_file(self._head, reply, asked_at)
             self._start(FileTransfer(reply.head, reply.fd, reply.offset, end))
         else:
             self._start_fill(reply)
 
-    def _answer(self, reply: Complete, asked_at: float, *, keep_alive: bool) -> None:
-        # While others wait for room we close where the client asked to keep: not what a memo may repeat.
-        is_usual = keep_alive != self._close_after and not self._shared.guard.is_crowded
-        if reply.is_lasting and is_usual and len(self._head) < RECEIVE_BYTES:
+    def _is_usual(self, request: Request) -> bool:
+        """Whether a memo may repeat this: not that we close where the client asked to keep, as others wait for room."""
+        is_as_asked = request.keep_alive != self._close_after
+        return is_as_asked and not self._shared.guard.is_crowded and len(self._head) < RECEIVE_BYTES
+
+    def _answer(self, reply: Complete, asked_at: float, request: Request) -> None:
+        if reply.is_lasting and self._is_usual(request):
             self._memo.put(self._head, reply.data, asked_at, is_last=self._close_after)
         try:
             sent = send(self._sock, reply.data)
@@ -255,6 +279,14 @@ class Connection(Sender):
             self._linger()
         else:
             self.close()
+
+    def _go_on(self) -> None:
+        if not self.is_open:
+            return
+        if self._buffer or self.has_decrypted:
+            self._loop.call_soon(self._advance)
+        elif not self._is_reading:
+            self.read_with(self.readable)
 
     def _hold(self, reply: Hold) -> None:
         shared = self._shared

@@ -1,6 +1,7 @@
 """What the router decides about a request, for the connection to carry out."""
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from station.serve.world import Fill
@@ -28,7 +29,10 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class FromFile:
-    """A head, then `length` bytes of an open file from `offset`. The connection closes `fd`."""
+    """A head, then `length` bytes of an open file from `offset`. The connection closes `fd`.
+
+    `reopen` gives another descriptor, for the same answer to the same head later; it raises as Pool.open does.
+    """
 
     head: bytes
     fd: int
@@ -36,6 +40,7 @@ class FromFile:
     length: int
     close: bool
     status: int
+    reopen: Callable[[], int]
 
 
 @dataclass(frozen=True, slots=True)

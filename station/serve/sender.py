@@ -41,8 +41,8 @@ class Sender(Wire, ABC):
         """The answer is out."""
 
     @abstractmethod
-    def _advance(self) -> None:
-        """Go on with the next request."""
+    def _go_on(self) -> None:
+        """Soon take the next request, one that is here or one to come."""
 
     def _start(self, transfer: Transfer) -> None:
         self._transfer = transfer
@@ -88,7 +88,7 @@ class Sender(Wire, ABC):
             return
         self._drop_transfer()
         self._answered()
-        self._loop.call_soon(self._advance)
+        self._go_on()
 
     def _starve(self, *, has_gained: bool) -> None:
         """Wait for the file to grow."""

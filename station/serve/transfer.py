@@ -93,9 +93,11 @@ class FileTransfer:
         for _ in range(TURNS_PER_EVENT):
             if self._offset >= limit:
                 break
-            self._count(
-                os.sendfile(out, self._fd, self._offset, min(TURN_BYTES, limit - self._offset))
-            )
+            wanted = min(TURN_BYTES, limit - self._offset)
+            sent = os.sendfile(out, self._fd, self._offset, wanted)
+            self._count(sent)
+            if sent < wanted:
+                break  # full; where it was the file that ended, the next step tells
         return self._progress(limit)
 
     def close(self) -> None:

@@ -7,10 +7,12 @@ from station.model.publication import Publication
 from station.model.snapshot import Snapshot, SourceView, to_wire
 from station.serve.limits import Limits
 from station.serve.memo import Memo
+from station.serve.reply import FromFile
 from station.serve.world import World
 
 OLD, NEW = Revision("a" * 64), Revision("b" * 64)
 NOW = 1000.0
+FILE = FromFile(b"HTTP/1.1 200 OK\r\n", 3, 0, 9, False, 200, lambda: 4)
 
 
 def world(flip_at: float = 0.0) -> World:
@@ -59,4 +61,22 @@ def test_entries_and_bytes_are_bounded() -> None:
 def test_a_memo_that_is_not_used_stays_empty() -> None:
     memo = Memo(world(), Limits(), is_used=False)
     memo.put(b"head", b"answer", NOW)
+    memo.put_file(b"head", FILE, NOW)
     assert not memo.answers
+    assert not memo.files
+
+
+def test_a_file_is_kept_as_long_as_an_answer_and_forgotten_with_it() -> None:
+    memo = Memo(world(flip_at=NOW + 3.5), Limits())
+    memo.put_file(b"head", FILE, NOW)
+    assert memo.files == {b"head": FILE}
+    assert memo.valid_until == NOW + 0.5
+    memo.put(b"other", b"answer", NOW + 0.5)
+    assert not memo.files
+
+
+def test_files_share_the_room_of_the_answers() -> None:
+    memo = Memo(world(), dataclasses.replace(Limits(), memo_entries=2, memo_bytes=100))
+    memo.put(b"head", b"x" * 90, NOW)
+    memo.put_file(b"head", FILE, NOW)
+    assert not memo.files

@@ -12,7 +12,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from lbproxy.poller import BROKEN, IN, OUT, Poller
 
@@ -23,38 +23,48 @@ _READ_BYTES: Final = 64 * 1024
 _FULL_READS_TO_SPLICE: Final = 2
 _SMALL_SPLICE_BYTES: Final = 16 * 1024  # below, recv and send are cheaper than two splices
 _SMALL_SPLICES_TO_FALL_BACK: Final = 4
-# A user without privileges may hold 64 MiB of pipes (fs.pipe-user-pages-soft); two processes of ours stay within it.
-PIPE_BYTES: Final = 256 * 1024
-PIPES_MAX: Final = 128
+# One splice of 1 MiB costs 0.6 of what four of 256 KiB do. But a user without privileges may hold 64 MiB of pipes
+# (fs.pipe-user-pages-soft), within which two processes of ours stay: 16 of 1 MiB, then 64 of 256 KiB.
+_PIPE_BYTES: Final = 1024 * 1024, 256 * 1024
+_BIG_PIPES_MAX: Final = 16
+PIPES_MAX: Final = 80
 _PIPE_BYTES_USEFUL: Final = 64 * 1024  # the kernel hands out pipes of one page beyond the limit
 _SPLICE: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
-Pipe = tuple[int, int]
+
+class Pipe(NamedTuple):
+    """An empty pipe, or one with bytes of one tunnel."""
+
+    read: int
+    write: int
+    size: int
 
 
 class Pipes:
-    """A pool of empty pipes, at most `maximum` open at a time."""
+    """A pool of empty pipes, the big ones last: they are taken first."""
 
-    def __init__(self, maximum: int = PIPES_MAX) -> None:
-        self._maximum = maximum
+    def __init__(self) -> None:
         self._free: list[Pipe] = []
-        self.open_count = 0
+        self.open_count = self._big_count = 0
 
     def take(self) -> Pipe | None:
-        """An empty pipe (read end, write end), or None when there is none to be had."""
+        """An empty pipe, or None when there is none to be had."""
         if self._free:
             return self._free.pop()
-        if self.open_count >= self._maximum:
+        if self.open_count >= PIPES_MAX:
             return None
         try:
-            pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None  # out of descriptors: recv and send do as well
-        self.open_count += 1
+        wanted = _PIPE_BYTES[self._big_count >= _BIG_PIPES_MAX]
         try:
-            size = fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            size = fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, wanted)
         except OSError:
-            size = fcntl.fcntl(pipe[1], fcntl.F_GETPIPE_SZ)
+            size = fcntl.fcntl(ends[1], fcntl.F_GETPIPE_SZ)
+        pipe = Pipe(*ends, size)
+        self.open_count += 1
+        self._big_count += size == _PIPE_BYTES[0]
         if size < _PIPE_BYTES_USEFUL:
             self.drop(pipe)
             return None
@@ -62,13 +72,14 @@ class Pipes:
 
     def give(self, pipe: Pipe) -> None:
         """Take back an empty pipe."""
-        self._free.append(pipe)
+        self._free.insert(len(self._free) if pipe.size == _PIPE_BYTES[0] else 0, pipe)
 
     def drop(self, pipe: Pipe) -> None:
-        """Close a pipe that still holds bytes of a tunnel that is gone."""
-        os.close(pipe[0])
-        os.close(pipe[1])
+        """Close a pipe that still holds bytes of a tunnel that is gone, or that nobody needs."""
+        os.close(pipe.read)
+        os.close(pipe.write)
         self.open_count -= 1
+        self._big_count -= pipe.size == _PIPE_BYTES[0]
 
     def trim(self) -> None:
         """Close one free pipe: a quiet process gives all of them back in time."""
@@ -78,7 +89,7 @@ class Pipes:
     def close(self) -> None:
         """Close all free pipes."""
         while self._free:
-            self.drop(self._free.pop())
+            self.trim()
 
 
 class _End:
@@ -163,7 +174,7 @@ class _End:
 
     def _splice(self, pipe: Pipe) -> None:
         try:
-            size = os.splice(self.fd, pipe[1], PIPE_BYTES, flags=_SPLICE)
+            size = os.splice(self.fd, pipe.write, pipe.size, flags=_SPLICE)
         except BlockingIOError:
             self._release(pipe)
             return
@@ -182,7 +193,7 @@ class _End:
     def _drain(self, pipe: Pipe) -> bool:
         """Write what the pipe holds. True: it is empty and given back."""
         try:
-            self.in_pipe -= os.splice(pipe[0], self.peer.fd, self.in_pipe, flags=_SPLICE)
+            self.in_pipe -= os.splice(pipe.read, self.peer.fd, self.in_pipe, flags=_SPLICE)
         except BlockingIOError:
             return False
         if not self.in_pipe:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from lbproxy.poller import IN
 from lbproxy.relay import Tunnel
-from station.forward.headers import passes_through
-from station.forward.policy import Allowed, Refused, ToFiles
-from station.forward.request import HEAD_BYTES_MAX, BadRequest, ProxyRequest, parse_request
+from station.forward.policy import Allowed, Decision, Refused, ToFiles
+from station.forward.request import HEAD_BYTES_MAX, BadRequest, ProxyRequest
 from station.forward.response import BadResponse, Response, parse_response
 from station.http.proxy_header import TLV_LISTENER, Address, encode_v2, parse
 from station.serve.egress import Dial, EgressError
@@ -44,7 +43,7 @@ class ProxyConnection:
 
     __slots__ = (
         "_buffer", "_dial", "_early", "_mask", "_needs_preface", "_origin", "_request", "_sock", "_state",
-        "_was_counted", "_worker", "deadline", "is_barred", "limit", "slot", "source", "tunnel",
+        "_was_counted", "_worker", "deadline", "given", "is_barred", "limit", "slot", "source", "status", "tunnel",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +58,8 @@ class ProxyConnection:
         self._dial: Dial | None = None
         self._origin: socket.socket | None = None
         self.tunnel: Tunnel | None = None
+        self.status = 200  # of the answer, for the log
+        self.given = (0, 0)  # bytes up and down that the tunnel began with, and does not count
         self._was_counted = False
         self._state = "head"
         self._mask = 0
@@ -129,19 +130,18 @@ class ProxyConnection:
         if not self._buffer:
             return
         try:
-            request = parse_request(self._buffer)
-            if request is None:
-                return
-            if passes_through(request.fields, self._worker.via.encode()):
-                raise BadRequest(508, "proxy loop")
+            ruling = self._worker.rulings.read(self._buffer)
         except BadRequest as error:
             self._refuse(error.status, error.reason)
             return
+        if ruling is None:
+            return
+        request, decision = ruling
         self._request = request
         if request.is_connect:
             self._early = bytes(self._buffer[request.size :])
         self._buffer.clear()
-        self._decide(request)
+        self._follow(request, decision)
 
     def _take_preface(self) -> bool:
         """True once the balancer's header is read."""
@@ -158,19 +158,18 @@ class ProxyConnection:
         if header.source is not None:
             self.source = header.source
         # Without a client the balancer speaks for itself, and may ask for our health.
-        self.is_barred = header.source is None or not self._worker.policy.may_ask(self.source[0])
+        self.is_barred = header.source is None or not self._worker.rulings.may_ask(self.source[0])
         self._worker.guard.watch(self, self._worker.guard.limits.head_s, "head")
         return True
 
-    def _decide(self, request: ProxyRequest) -> None:
-        if request.target is None:
+    def _follow(self, request: ProxyRequest, decision: Decision | None) -> None:
+        if decision is None:
             status, reason = self._worker.health(request.path)
             self._refuse(status, reason, counts=False)
             return
         if self.is_barred:
             self._refuse(403, "your address may not use this proxy")
             return
-        decision = self._worker.policy.decide(request.target)
         if isinstance(decision, Refused):
             self._refuse(decision.status, decision.reason)
             return
@@ -194,7 +193,7 @@ class ProxyConnection:
             target, judge = worker.outer.target, None
         else:
             target = request.target
-            judge = None if decision.any_address else worker.policy.judge_address
+            judge = None if decision.any_address else worker.rulings.policy.judge_address
         self._dial = Dial(worker.poller, worker.resolver, target, judge, self._dialled)
         self._dial.start()
 
@@ -291,6 +290,7 @@ class ProxyConnection:
         rest = bytes(self._buffer[response.size :])
         self._worker.poller.unregister(origin.fileno())
         if not self._request.is_connect:
+            self.status = response.status
             self._relay(origin, to_client=response.onward + rest, is_mute=True)
         elif 200 <= response.status < 300:
             self._relay(origin, to_client=_ESTABLISHED + rest)
@@ -311,6 +311,7 @@ class ProxyConnection:
         self._origin = None
         self._state = "relay"
         early, self._early = self._early, b""
+        self.given = len(early), len(to_client)
         self._buffer.clear()
         self.tunnel = self._worker.relay.start(
             self._sock,
@@ -323,7 +324,7 @@ class ProxyConnection:
 
     def _ended(self, tunnel: Tunnel) -> None:
         self._state = "closed"
-        self._worker.log(self, 200, tunnel)
+        self._worker.log(self, self.status, tunnel)
         self._worker.left(self, was_counted=self._was_counted)
 
     def _refuse(self, status: int, reason: str, *, counts: bool = True) -> None:

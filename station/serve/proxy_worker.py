@@ -30,6 +30,7 @@ from station.serve.guard import Guard
 from station.serve.limits import Counters, Limits
 from station.serve.preface import Balancers
 from station.serve.proxy_connection import ProxyConnection
+from station.serve.rulings import Rulings
 from station.serve.world import World
 
 WAITING_MAX = (
@@ -110,7 +111,8 @@ class ProxyWorker:
         )
         self._feed.on_change = self._rules_changed
         self._feed.on_stop = self.drain
-        self.policy = Policy.build(hosts=settings["hosts"], destinations=settings["destinations"])
+        policy = Policy.build(hosts=settings["hosts"], destinations=settings["destinations"])
+        self.rulings = Rulings(policy, self.via)
         self._listeners = [Listener(self, _inherited(each["fd"])) for each in settings["listeners"]]
 
     def start(self) -> None:
@@ -145,7 +147,7 @@ class ProxyWorker:
     def accepted(self, sock: socket.socket, source: tuple[str, int]) -> None:
         """A new client. One outside the ranges is closed before a byte of it is read."""
         is_balancer = source[0] in self._balancers
-        if not is_balancer and not self.policy.may_ask(source[0]):
+        if not is_balancer and not self.rulings.may_ask(source[0]):
             self.counters.add("proxy_barred")
             self._log_refusal(client=source[0], status=403, reason="not in proxy.hosts")
             sock.close()
@@ -215,8 +217,10 @@ class ProxyWorker:
                 client=connection.source[0], target=target, status=status, reason=reason
             )
             return
-        self.counters.add("proxy_bytes_up", tunnel.bytes_from_a)
-        self.counters.add("proxy_bytes_down", tunnel.bytes_from_b)
+        up = connection.given[0] + tunnel.bytes_from_a
+        down = connection.given[1] + tunnel.bytes_from_b
+        self.counters.add("proxy_bytes_up", up)
+        self.counters.add("proxy_bytes_down", down)
         if self._logs_access and request is not None:
             line(
                 "info",
@@ -225,8 +229,8 @@ class ProxyWorker:
                 method=request.method,
                 target=target,
                 status=status,
-                bytes_up=tunnel.bytes_from_a,
-                bytes_down=tunnel.bytes_from_b,
+                bytes_up=up,
+                bytes_down=down,
                 end=tunnel.close_reason,
             )
 
@@ -251,7 +255,7 @@ class ProxyWorker:
         """Take the rules of the newest snapshot; tunnels of clients that are barred by them end."""
         snapshot = self._world.snapshot
         try:
-            self.policy = Policy.build(
+            policy = Policy.build(
                 hosts=snapshot.proxy_hosts or self._settings["hosts"],
                 destinations=_valid(snapshot.proxy_destinations or self._settings["destinations"]),
                 own_hosts=(snapshot.hostname, *(member.address for member in snapshot.members)),
@@ -261,8 +265,9 @@ class ProxyWorker:
         except ValueError as error:
             line("error", "proxy.rules_refused", error=str(error))
             return
+        self.rulings = Rulings(policy, self.via)
         for connection in list(self.connections):
-            if connection.tunnel is not None and not self.policy.may_ask(connection.source[0]):
+            if connection.tunnel is not None and not self.rulings.may_ask(connection.source[0]):
                 self.counters.add("proxy_barred")
                 connection.close()
 

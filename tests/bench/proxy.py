@@ -48,6 +48,7 @@ def proxy(directory: Path, target: int) -> Iterator[Server]:
             "hosts": ["127.0.0.0/8"],
             "destinations": [f"127.0.0.1:{target}"],
             "access_log": False,
+            "tunnels_per_client": 5000,  # squid has no such cap
         }
         command = [sys.executable, "-m", "station.serve.proxy_worker"]
         environment = os.environ | {"STATION_SETTINGS": json.dumps(settings)}

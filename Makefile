@@ -13,6 +13,8 @@ SCRATCH := $(shell mktemp -du /tmp/st-XXXX)
 help:
 	@echo 'make lab      stations, a balancer and a demo repository on this machine, until Ctrl-C'
 	@echo 'make test     every test a change needs (at most 10 minutes on two cores)'
+	@echo 'make together of these, those that can run two at a time'
+	@echo 'make alone    of these, those that measure time or memory, one after the other'
 	@echo 'make check    format, lint, types, walls and habits'
 	@echo 'make bench    our figures beside those of nginx, haproxy, squid and dnf reposync'
 	@echo 'make accept   the full-length acceptance runs'

@@ -15,8 +15,8 @@ PROXY_WORKERS = 1
 
 # What a reload cannot change: whose keys these are, and the sockets, which live as long as the supervisor.
 _FIXED = (
-    "name state_directory listen mirror.port mirror.sslport proxy.port proxy.enabled peer.port "
-    "admin.socket admin.listen"
+    "name state_directory listen mirror.port mirror.more_ports mirror.sslport mirror.more_sslports proxy.port "
+    "proxy.more_ports proxy.enabled peer.port admin.socket admin.listen"
 ).split()
 
 # Which groups the workers that end TLS offer; an operator's own OPENSSL_CONF goes before ours.
@@ -40,6 +40,9 @@ class Sockets:
     relay: socket.socket
     admin: socket.socket
     page: socket.socket | None
+    more: tuple[
+        tuple[str, tuple[socket.socket, ...]], ...
+    ] = ()  # of a further port each: kind, one per worker
 
 
 def run_directory(config: dict[str, Any]) -> Path:
@@ -62,7 +65,27 @@ def open_sockets(config: dict[str, Any]) -> Sockets:
         relay=listen_unix(run / "http.sock", PRIVATE),
         admin=listen_unix(Path(config["admin"]["socket"]), ADMIN),
         page=listen_tcp(*_host_port(page))[0] if page else None,
+        more=tuple(
+            (kind, listen_tcp(address, port, count))
+            for kind, count, ports in _more_ports(config)
+            for port in ports
+        ),
     )
+
+
+def _more_ports(config: dict[str, Any]) -> list[tuple[str, int, list[int]]]:
+    """By kind: how many workers listen, and on which further ports."""
+    mirror, proxy = config["mirror"], config["proxy"]
+    return [
+        ("http", FILES_WORKERS, mirror["more_ports"]),
+        ("https", FILES_WORKERS, mirror["more_sslports"]),
+        ("proxy", _proxies(config), proxy["more_ports"] if proxy["enabled"] else []),
+    ]
+
+
+def _further(sockets: Sockets, index: int, *kinds: str) -> list[tuple[str, int]]:
+    """Kind and descriptor of the further ports of worker `index`."""
+    return [(kind, each[index].fileno()) for kind, each in sockets.more if kind in kinds]
 
 
 def control_spec(config: dict[str, Any], sockets: Sockets) -> ChildSpec:
@@ -110,18 +133,19 @@ def _proxies(config: dict[str, Any]) -> int:
 def _files(config: dict[str, Any], sockets: Sockets, index: int) -> ChildSpec:
     run, state = run_directory(config), Path(config["state_directory"])
     mirror = config["mirror"]
-    descriptors = {
-        "http": sockets.http[index].fileno(),
-        "https": sockets.https[index].fileno(),
-        "unix": sockets.files.fileno(),
-    }
+    listeners = [
+        ("http", sockets.http[index].fileno()),
+        ("https", sockets.https[index].fileno()),
+        ("unix", sockets.files.fileno()),
+        *_further(sockets, index, "http", "https"),
+    ]
     settings = {
         "name": f"files-{index}",
         "storage": mirror["directory"],
         "manifests": str(state / "manifests"),
         "feed": str(run / "feed.sock"),
         "relay": str(run / "http.sock"),
-        "listeners": [{"fd": fd, "kind": kind} for kind, fd in descriptors.items()],
+        "listeners": [{"fd": fd, "kind": kind} for kind, fd in listeners],
         "tls": {
             "cert": mirror["sslcert"] or str(state / "pki" / "public.pem"),
             "key": mirror["sslkey"] or str(state / "pki" / "public.key"),
@@ -135,7 +159,7 @@ def _files(config: dict[str, Any], sockets: Sockets, index: int) -> ChildSpec:
         f"files-{index}",
         "station.serve.files_worker",
         settings,
-        tuple(descriptors.values()),
+        tuple(fd for _, fd in listeners),
         TLS_ENVIRONMENT,
     )
 
@@ -148,11 +172,12 @@ def _access_log(mirror: dict[str, Any]) -> dict[str, str]:
 
 def _proxy(config: dict[str, Any], sockets: Sockets, index: int) -> ChildSpec:
     run, proxy = run_directory(config), config["proxy"]
+    listeners = [("proxy", sockets.proxy[index].fileno()), *_further(sockets, index, "proxy")]
     settings = {
         "name": f"proxy-{index}",
         "feed": str(run / "feed.sock"),
         "files": str(run / "files.sock"),
-        "listeners": [{"fd": sockets.proxy[index].fileno(), "kind": "proxy"}],
+        "listeners": [{"fd": fd, "kind": kind} for kind, fd in listeners],
         "balancers": config["balancers"],
         "hosts": proxy["hosts"],
         "destinations": proxy["destinations"],
@@ -164,8 +189,8 @@ def _proxy(config: dict[str, Any], sockets: Sockets, index: int) -> ChildSpec:
         },
         "limits": config.get("limits", {}),
     }
-    fd = sockets.proxy[index].fileno()
-    return ChildSpec(f"proxy-{index}", "station.serve.proxy_worker", settings, (fd,))
+    descriptors = tuple(fd for _, fd in listeners)
+    return ChildSpec(f"proxy-{index}", "station.serve.proxy_worker", settings, descriptors)
 
 
 def _peers(config: dict[str, Any], sockets: Sockets) -> ChildSpec:

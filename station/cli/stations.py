@@ -18,11 +18,25 @@ from station.config.patch import Value, patch_toml
 from station.config.schema import Config, setting_keys
 
 # All stations have these in common; one that changed them alone would leave its group.
-GROUP_KEYS = frozenset("compartment hostname proxy.port mirror.port mirror.sslport".split())
-FOLLOWING_KEYS = frozenset({"compartment", "hostname"})
+# By key: where the group's value stands in what a station says of itself.
+GROUP_KEYS = {
+    "compartment": ("compartment",),
+    "hostname": ("hostname",),
+    "proxy.port": ("ports", "proxy"),
+    "mirror.port": ("ports", "http"),
+    "mirror.sslport": ("ports", "https"),
+}
 FIXED_KEYS = frozenset({"name", "state_directory"})
 # A change of these can part clients from this station.
 CUTTING_KEYS = ("proxy.", "mirror.", "address", "listen", "balancers", "limits.")
+
+
+NewPort = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PORT", min=1, max=65535, help="Every station must serve it, beside the old one."
+    ),
+]
 
 
 def update_group(
@@ -32,6 +46,9 @@ def update_group(
     compartment: Annotated[
         str, typer.Option(metavar="TEXT", help="What the stations have in common.")
     ] = "",
+    proxy_port: NewPort = None,
+    http_port: NewPort = None,
+    https_port: NewPort = None,
     age_out: Annotated[
         int | None,
         typer.Option(
@@ -44,7 +61,7 @@ def update_group(
     config: SocketFromConfig = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give the group another hostname: registered instances follow at their next check-in.
+    """Give the group another hostname or another port: registered instances follow at their next check-in.
 
     Say the same in each station.toml then: `station station update NAME hostname=…`.
     """
@@ -52,8 +69,11 @@ def update_group(
     body = {key: value for key, value in body.items() if value}
     if age_out is not None:
         body["age_out_days"] = age_out
+    ports = {"proxy": proxy_port, "http": http_port, "https": https_port}
+    if given := {kind: port for kind, port in ports.items() if port is not None}:
+        body["ports"] = given
     if not body:
-        fail("nothing to change: give --hostname, --compartment or --age-out", MISUSE)
+        fail("nothing to change: give --hostname, --compartment, a port or --age-out", MISUSE)
     answer = admin_of(socket, config).patch("/group", body)
     print_written(answer, f"the group has {plain(body)} now", as_json)
 
@@ -129,11 +149,12 @@ def _assignment(text: str, old: Config) -> tuple[str, Value]:
 def _is_the_groups(old: Config, key: str, given: str) -> bool:
     """Whether the file only follows what `station group update` has changed."""
     path = Path(old.admin.socket)
-    return (
-        key in FOLLOWING_KEYS
-        and path.exists()
-        and admin_of(path, None).get("/status")[key] == given
-    )
+    if not path.exists():
+        return False
+    value = admin_of(path, None).get(f"/stations/{quote(old.name, safe='')}")
+    for part in GROUP_KEYS[key]:
+        value = value[part]
+    return str(value) == given
 
 
 def _preview(old: Config, new: Config, changes: Mapping[str, Value]) -> dict[str, Any]:

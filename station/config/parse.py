@@ -199,7 +199,7 @@ def _equal_ports(raw: Mapping[str, Any]) -> Iterator[Problem]:
     page = _get(raw, "admin.listen", "")
     with contextlib.suppress(ValueError):  # empty, or reported with its own key
         ports["admin.listen"] = host_and_port(page, "")[1] if isinstance(page, str) else None
-    for key, port in ports.items():
+    for key, port in [*ports.items(), *_more_ports(raw)]:
         if not isinstance(port, int) or isinstance(port, bool):
             continue
         if port in taken:
@@ -235,3 +235,10 @@ def _certificate(
         why = readable(path) if readable and path.startswith("/") else ""
         if why:
             yield Problem(key, _as_toml(path), f"cannot be read: {why}")
+
+
+def _more_ports(raw: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    for key in ("proxy.more_ports", "mirror.more_ports", "mirror.more_sslports"):
+        found = _get(raw, key, [])
+        for port in found if isinstance(found, list) else []:
+            yield key, port

@@ -119,6 +119,7 @@ Destinations = Annotated[
     tuple[Annotated[str, AfterValidator(_destination)], ...], Field(strict=False)
 ]
 Port = Annotated[int, Field(ge=PORT_MIN, le=PORT_MAX)]
+MorePorts = Annotated[tuple[Port, ...], Field(strict=False, max_length=4)]
 Directory = Annotated[str, AfterValidator(_absolute)]
 File = Annotated[str, AfterValidator(_absolute_or_empty)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -142,6 +143,9 @@ class ProxySettings(Section):
         examples=['["10.0.0.0/8"]'],
     )
     port: Port = Field(default=16080, description="port of the proxy")
+    more_ports: MorePorts = Field(
+        default=(), description="further ports of the proxy, while clients move to another"
+    )
     forward: Annotated[str, AfterValidator(_outer_proxy)] = Field(
         default="", description="outer proxy to go through; empty: none"
     )
@@ -161,6 +165,12 @@ class MirrorSettings(Section):
     )
     port: Port = Field(default=17080, description="port of the mirror over http")
     sslport: Port = Field(default=17443, description="port of the mirror over https")
+    more_ports: MorePorts = Field(
+        default=(), description="further ports over http, while clients move to another"
+    )
+    more_sslports: MorePorts = Field(
+        default=(), description="further ports over https, while clients move to another"
+    )
     sslcert: File = Field(
         default="", description="certificate chain, PEM; empty: issued by the group's own CA"
     )

@@ -177,7 +177,7 @@ def update_group(records: Records, body: Mapping[str, Any], now: float) -> Group
     """
     if records.group is None:
         raise BadChange(503, "starting", "no word from the group yet; try again")
-    unknown = set(body) - {"hostname", "compartment", "age_out_days"}
+    unknown = set(body) - {"hostname", "compartment", "age_out_days", "ports"}
     if unknown or not body:
         raise BadChange(
             400,
@@ -185,9 +185,12 @@ def update_group(records: Records, body: Mapping[str, Any], now: float) -> Group
             "only hostname, compartment and age_out_days of a running group can change",
             "ports",
         )
-    old = records.group
-    changed = parse(Kind.GROUP, {**old.model_dump(mode="json"), **body})
+    old, wire = records.group, records.group.model_dump(mode="json")
+    ports = body.get("ports", {})
+    fields = {**wire, **body, "ports": wire["ports"] | ports if isinstance(ports, dict) else ports}
+    changed = parse(Kind.GROUP, fields)
     assert isinstance(changed, GroupRecord)
+    _require_served(old, changed, records.stations)
     if not changed.hostname or not changed.compartment:
         raise BadChange(400, "invalid", "neither may be empty", "hostname")
     if changed.hostname == old.hostname:
@@ -195,6 +198,26 @@ def update_group(records: Records, body: Mapping[str, Any], now: float) -> Group
     former = [h for h in (*old.former_hostnames, old.hostname) if h != changed.hostname]
     names = tuple(former[-FORMER_HOSTNAMES_MAX:])
     return changed.model_copy(update={"former_hostnames": names, "renamed_at": now})
+
+
+def _require_served(
+    old: GroupRecord, new: GroupRecord, stations: Mapping[str, StationRecord]
+) -> None:
+    """Instances are told of a port only when every station serves it, beside the old one."""
+    for kind in ("proxy", "http", "https"):
+        port = getattr(new.ports, kind)
+        if port == getattr(old.ports, kind):
+            continue
+        lacking = [n for n, r in sorted(stations.items()) if port not in getattr(r.serves, kind)]
+        if lacking:
+            key = {"proxy": "proxy.more_ports", "http": "mirror.more_ports"}
+            raise BadChange(
+                409,
+                "not_served",
+                f"port {port} for {kind} is not served yet by {', '.join(lacking)}: add it to "
+                f"{key.get(kind, 'mirror.more_sslports')} in their files and restart them, one after the other",
+                kind,
+            )
 
 
 def station_facts(records: Records, name: str) -> dict[str, Any]:

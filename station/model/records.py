@@ -106,6 +106,14 @@ class Ports(Record):
     https: Port = 17443
 
 
+class ServedPorts(Record):
+    """Every port that a station listens on for clients, by what it is for."""
+
+    proxy: tuple[Port, ...] = ()
+    http: tuple[Port, ...] = ()
+    https: tuple[Port, ...] = ()
+
+
 class GroupRecord(Record):
     """What all stations of a group share. Key: `group`."""
 
@@ -126,6 +134,7 @@ class StationRecord(Record):
     name: StationKey
     address: Host
     peer_port: Port = 17946
+    serves: ServedPorts = ServedPorts()
     description: Line = ""
     storage_path: Line = ""
     proxy_enabled: bool = True

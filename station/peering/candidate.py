@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from station.config.schema import Config
-from station.model.records import GroupRecord, Ports, StationRecord
+from station.model.records import GroupRecord, Ports, ServedPorts, StationRecord
 
 GROUP_KEY = "group"
 
@@ -49,6 +49,7 @@ class Candidate:
                 name=config.name,
                 address=address,
                 peer_port=config.peer.port,
+                serves=_served(config),
                 description=config.description,
                 storage_path=config.mirror.directory,
                 proxy_enabled=config.proxy.enabled,
@@ -108,3 +109,12 @@ class Candidate:
 def own_address(config: Config) -> str:
     """How peers and clients reach this host: the configured address, or the host's own name as it is now."""
     return config.address or socket.getfqdn()
+
+
+def _served(config: Config) -> ServedPorts:
+    proxy, mirror = config.proxy, config.mirror
+    return ServedPorts(
+        proxy=(proxy.port, *proxy.more_ports) if proxy.enabled else (),
+        http=(mirror.port, *mirror.more_ports),
+        https=(mirror.sslport, *mirror.more_sslports),
+    )

@@ -42,9 +42,22 @@ def render_haproxy(
     for station in stations:
         if not station.address:
             raise ValueError(f"station {station.name} has no address; set it in its station.toml")
-    ports = {"proxy": group.ports.proxy, "http": group.ports.http, "https": group.ports.https}
     head = _head(group, options)
-    return head + "".join(_listen(name, port, stations, options) for name, port in ports.items())
+    return head + "".join(
+        _listen(kind, kind if is_first else f"{kind}-{port}", port, stations, options)
+        for kind in ("proxy", "http", "https")
+        for is_first, port in _ports(kind, group, stations)
+    )
+
+
+def _ports(
+    kind: str, group: GroupRecord, stations: Sequence[StationRecord]
+) -> list[tuple[bool, int]]:
+    """The group's port first (True), then what every station serves as well, while clients move to another."""
+    main: int = getattr(group.ports, kind)
+    served = [set(getattr(station.serves, kind)) for station in stations]
+    more = sorted(set.intersection(*served) - {main})
+    return [(True, main), *((False, port) for port in more)]
 
 
 def _head(group: GroupRecord, options: HaproxyOptions) -> str:
@@ -77,10 +90,10 @@ defaults
 
 
 def _listen(
-    name: str, port: int, stations: Sequence[StationRecord], options: HaproxyOptions
+    kind: str, name: str, port: int, stations: Sequence[StationRecord], options: HaproxyOptions
 ) -> str:
     check = ["check", f"inter {CHECK_EVERY_MS}ms", "rise 2", "fall 2"]
-    if name == "https":
+    if kind == "https":
         verify = f"verify required ca-file {options.ca_path}" if options.ca_path else "verify none"
         check += ["check-ssl", verify]
     if options.send_proxy:

@@ -86,14 +86,22 @@ def host_files(config: Config, options: HostOptions, *, has_user: bool) -> dict[
 
 
 def _ports(config: Config) -> list[int]:
-    proxy = [config.proxy.port] if config.proxy.enabled else []
-    return [*proxy, config.mirror.port, config.mirror.sslport, config.peer.port]
+    return [*_proxy_ports(config), *_http_ports(config)]
+
+
+def _proxy_ports(config: Config) -> list[int]:
+    return [config.proxy.port, *config.proxy.more_ports] if config.proxy.enabled else []
+
+
+def _http_ports(config: Config) -> list[int]:
+    mirror = config.mirror
+    more = (*mirror.more_ports, *mirror.more_sslports)
+    return [mirror.port, mirror.sslport, config.peer.port, *more]
 
 
 def _labels(config: Config) -> dict[int, str]:
-    proxy = {config.proxy.port: PROXY_PORT} if config.proxy.enabled else {}
-    https = (config.mirror.port, config.mirror.sslport, config.peer.port)
-    return proxy | dict.fromkeys(https, HTTP_PORT)
+    proxy = dict.fromkeys(_proxy_ports(config), PROXY_PORT)
+    return proxy | dict.fromkeys(_http_ports(config), HTTP_PORT)
 
 
 def _sysusers(options: HostOptions) -> str:

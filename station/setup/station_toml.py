@@ -26,13 +26,16 @@ is_auto_config_enabled = {_flag(station.is_auto_config_enabled)}
 enabled = {_flag(station.proxy_enabled)}
 hosts = {_list(station.proxy_hosts)}
 port = {group.ports.proxy}
+more_ports = {_others(station.serves.proxy, group.ports.proxy)}
 forward = {_text(station.proxy_forward)}
 destinations = {_list(station.proxy_destinations)}
 
 [mirror]
 directory = {_text(station.storage_path)}
 port = {group.ports.http}
+more_ports = {_others(station.serves.http, group.ports.http)}
 sslport = {group.ports.https}
+more_sslports = {_others(station.serves.https, group.ports.https)}
 sslcert = {_text(station.sslcert)}
 sslkey = {_text(station.sslkey)}
 is_sslverify_enabled = {_flag(station.is_sslverify_enabled)}
@@ -45,6 +48,10 @@ port = {station.peer_port}
 def _text(value: str) -> str:
     # Of JSON's escapes TOML lacks only the surrogate pairs, which are not made here.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+def _others(ports: Sequence[int], main: int) -> str:
+    return str([port for port in ports if port != main])
 
 
 def _list(values: Sequence[str]) -> str:

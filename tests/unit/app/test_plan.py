@@ -1,5 +1,6 @@
 """What one station consists of, and which descriptor goes to whom."""
 
+import dataclasses
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,28 @@ def test_each_files_worker_has_tcp_sockets_of_its_own_and_all_share_the_unix_soc
     assert fds[0]["http"] != fds[1]["http"]
     assert fds[0]["https"] != fds[1]["https"]
     assert fds[0]["unix"] == fds[1]["unix"]
+
+
+def test_further_ports_are_served_by_the_workers_of_their_kind(sockets: Sockets) -> None:
+    extra = tuple(socket.socket(socket.AF_UNIX) for _ in range(5))
+    more = (("http", extra[:2]), ("https", extra[2:4]), ("proxy", extra[4:]))
+    try:
+        specs = worker_specs(resolved(), dataclasses.replace(sockets, more=more))
+        for index, spec in enumerate(specs[:FILES_WORKERS]):
+            fds = {(each["kind"], each["fd"]) for each in spec.settings["listeners"]}
+            assert {("http", extra[index].fileno()), ("https", extra[2 + index].fileno())} < fds
+            assert sorted(spec.descriptors) == sorted(fd for _, fd in fds)
+        proxy = specs[FILES_WORKERS]
+        assert [each["kind"] for each in proxy.settings["listeners"]] == ["proxy", "proxy"]
+        assert extra[4].fileno() in proxy.descriptors
+    finally:
+        for sock in extra:
+            sock.close()
+
+
+def test_further_ports_need_a_start() -> None:
+    changed = resolved(mirror={"more_ports": [18080]})
+    assert needs_restart(resolved(), changed) == ["mirror.more_ports"]
 
 
 def test_a_disabled_proxy_has_no_worker(sockets: Sockets) -> None:

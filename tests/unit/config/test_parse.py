@@ -101,6 +101,13 @@ def test_equal_ports_are_told_also_when_one_of_them_is_a_default() -> None:
     assert problem.cure.startswith("is also proxy.port")
 
 
+def test_a_further_port_must_differ_from_all_the_others() -> None:
+    found = problems(smallest(mirror="more_ports = [18080, 17443]"))
+    assert found["mirror.more_ports"].cure.startswith("is also mirror.sslport")
+    config = parse_config(smallest(mirror="more_ports = [18080]\nmore_sslports = [18443]"))
+    assert (config.mirror.more_ports, config.mirror.more_sslports) == ((18080,), (18443,))
+
+
 def test_the_pages_port_must_differ_from_the_other_ports() -> None:
     found = problems(smallest(more='[admin]\nlisten = "127.0.0.1:17080"'))
     assert found["admin.listen"].cure.startswith("is also mirror.port")

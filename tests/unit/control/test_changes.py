@@ -19,8 +19,10 @@ from station.model.records import (
     GroupRecord,
     InstanceRecord,
     Kind,
+    Ports,
     ProfileRecord,
     ReferenceRecord,
+    ServedPorts,
     SourceRecord,
     StationRecord,
 )
@@ -143,7 +145,8 @@ def test_a_group_remembers_its_last_names_and_not_the_one_it_has() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"ports": {"http": 1}}, {"id": "x"}, {"hostname": ""}, {"hostname": "a b"}]
+    "body",
+    [{}, {"ports": {"http": 1}}, {"ports": 1}, {"id": "x"}, {"hostname": ""}, {"hostname": "a b"}],
 )
 def test_nothing_else_of_a_running_group_changes(body: dict[str, Any]) -> None:
     with pytest.raises(BadChange):
@@ -201,3 +204,17 @@ def test_instances_are_switched_singly_and_in_bulk_in_one_step(
 def test_a_switch_that_is_not_clear_switches_nobody(body: dict[str, Any]) -> None:
     with pytest.raises(BadChange):
         switch_instances(with_instances(), body)
+
+
+def test_a_port_is_the_groups_only_when_every_station_serves_it() -> None:
+    known, body = records(), {"ports": {"https": 18443}}
+    serving = {
+        name: record.model_copy(update={"serves": ServedPorts(https=(17443, 18443))})
+        for name, record in known.stations.items()
+    }
+    one = replace(known, stations={**serving, "B": known.stations["B"]})
+    with pytest.raises(BadChange, match=r"not served yet by B: add it to mirror\.more_sslports"):
+        update_group(one, body, 1.0)
+    changed = update_group(replace(known, stations=serving), body, 1.0)
+    assert changed.ports == Ports(https=18443)
+    assert changed.former_hostnames == ()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from station.model.records import GroupRecord, Ports, StationRecord
+from station.model.records import GroupRecord, Ports, ServedPorts, StationRecord
 from station.setup.haproxy import HaproxyOptions, render_haproxy
 
 GROUP = GroupRecord(
@@ -25,6 +25,20 @@ def test_there_is_one_front_end_for_each_port_of_the_group() -> None:
         "bind 10.0.0.10:1081",
         "bind 10.0.0.10:1443",
     ]
+
+
+def test_a_further_port_has_a_front_end_once_every_station_serves_it() -> None:
+    def binds(*served: tuple[int, ...]) -> list[str]:
+        stations = [
+            station.model_copy(update={"serves": ServedPorts(https=ports)})
+            for station, ports in zip(STATIONS, served, strict=True)
+        ]
+        text = render_haproxy(GROUP, stations, HaproxyOptions())
+        return [line for line in text.splitlines() if "https" in line and "listen" in line]
+
+    assert binds((1443, 18443), (1443,)) == ["listen https"]
+    assert binds((1443, 18443), (1443, 18443)) == ["listen https", "listen https-18443"]
+    assert binds((), ()) == ["listen https"]
 
 
 def test_every_station_is_checked_by_its_readiness_on_each_port() -> None:

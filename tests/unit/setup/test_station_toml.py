@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from station.config.parse import parse_config
-from station.model.records import GroupRecord, Ports, StationRecord
+from station.model.records import GroupRecord, Ports, ServedPorts, StationRecord
 from station.setup.station_toml import render_station_toml
 
 GROUP = GroupRecord(
@@ -21,6 +21,7 @@ def test_every_setting_of_the_record_is_in_the_file() -> None:
         name="A",
         address="192.0.2.11",
         peer_port=4,
+        serves=ServedPorts(proxy=(1,), http=(2, 18080), https=(3, 18443)),
         description="north",
         storage_path="/srv/mirror",
         proxy_enabled=False,
@@ -37,6 +38,9 @@ def test_every_setting_of_the_record_is_in_the_file() -> None:
     assert config.compartment == "dc 1"
     assert config.hostname == "lb.example.com"
     assert (config.proxy.port, config.mirror.port, config.mirror.sslport) == (1, 2, 3)
+    mirror = config.mirror
+    assert (mirror.more_ports, mirror.more_sslports) == ((18080,), (18443,))
+    assert config.proxy.more_ports == ()
     assert (config.name, config.address, config.peer.port) == ("A", "192.0.2.11", 4)
     assert (config.description, config.mirror.directory) == ("north", "/srv/mirror")
     assert (config.mirror.sslcert, config.mirror.sslkey) == ("/etc/cert.pem", "/etc/key.pem")

@@ -279,6 +279,7 @@ async def test_answer_says_whether_the_repo_file_is_the_one_it_has() -> None:
     [
         ({"arch": "aarch64"}, "profile_mismatch"),
         ({"os_id": "ol", "os_version": "8.9"}, "profile_mismatch"),
+        ({"os_id": "rocky", "os_version": "9.4"}, "profile_mismatch"),
     ],
 )
 async def test_machine_of_another_kind_than_the_profile_is_refused(

@@ -1,6 +1,7 @@
 """From a bare machine to an installed package: the real script, through the balancer, on a running group."""
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from station.peering.token import JoinToken
 from tests.integration.crowd import Crowd, at_a_rate
 from tests.integration.lab import LabUnderTest, StationUnderTest, wait_until
 from tests.integration.registration import VENDOR, Machine, ask, station_command
@@ -292,6 +294,12 @@ exec {real} "$@"
 """
 
 
+ADMIN_PAGES = (
+    "/group/trust /instance-statuses /instances /mirrors /mirrors/status /peers /profiles /profiles/web/command "
+    "/profiles/web/keys /sources /stations /stations/StationA /status"
+).split()
+
+
 def test_no_secret_is_in_a_log_a_record_or_a_list_of_processes(
     lab: LabUnderTest, tmp_path: Path, script: Path
 ) -> None:
@@ -314,9 +322,17 @@ def test_no_secret_is_in_a_log_a_record_or_a_list_of_processes(
     for private in ("id", "secret", "token", "settings"):
         mode = (machine.root / "var/lib/station-instance" / private).stat().st_mode
         assert mode & 0o777 == 0o600
+    join_token = station_command(lab, "group", "token").strip()
+    canaries += [join_token, JoinToken.parse(join_token).secret.hex()]
+    for path in (lab.stations[0].config.parent / "state/pki").glob("*.key"):
+        canaries.append(path.read_text().splitlines()[1])
+    time.sleep(1.0)  # what was just written travels
     texts = [path.read_text(errors="replace") for path in (lab.root / "l").rglob("*.log")]
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended
+            texts.append(path.read_bytes().decode("latin-1"))
     texts += [said, (tmp_path / "seen").read_text(), station_command(lab, "instance", "list")]
-    texts += [str(lab.stations[0].ask(path)) for path in ("/instances", "/profiles/web/keys")]
+    texts += [str(station.ask(path)) for station in lab.stations for path in ADMIN_PAGES]
     ledgers = [path for path in (lab.root / "l").rglob("*") if path.name.startswith("registry.")]
     assert ledgers, "where is the registry?"
     texts += [path.read_bytes().decode("latin-1") for path in ledgers if path.is_file()]

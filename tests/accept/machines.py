@@ -93,9 +93,9 @@ class Machine:
     def try_run(
         self, command: str, deadline_s: float = COMMAND_S
     ) -> "subprocess.CompletedProcess[str]":
-        """Run a line of shell there, as root in /root."""
+        """Run a line of shell there, as root in /srv."""
         return subprocess.run(
-            self.words("sh", "-c", f"cd /root; {command}"),
+            self.words("sh", "-c", f"cd /srv; {command}"),
             env={
                 "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 "HOME": "/root",

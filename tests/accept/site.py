@@ -102,7 +102,7 @@ def start_station(machine: Machine) -> None:
 
 def join(machine: Machine, member: Machine) -> None:
     """With a token of the member."""
-    machine.write("/root/token", member.run("station group token"))
+    machine.write("/srv/token", member.run("station group token"))
     machine.run(f"station join - {member.address} --config {CONFIG} < token")
     start_station(machine)
 
@@ -117,8 +117,8 @@ def make_records(of: Machine) -> None:
 
 def register(client: Machine, of: Machine, key: str) -> str:
     """By the printed command; what the script said."""
-    client.write("/root/install-key", key)
-    client.write("/root/register", of.run("station profile command web"))
+    client.write("/srv/install-key", key)
+    client.write("/srv/register", of.run("station profile command web"))
     return client.run('sh -c "$(cat register) --key-file install-key"')
 
 

@@ -78,7 +78,7 @@ def test_new_environment_from_configuration_files_to_an_installed_package(site: 
     lb1, lb2 = site.balancers(a)
     make_records(c)
     client = site.client(1)
-    wait_until("the balancers answer", lambda: answers(client), 20.0)
+    wait_until("the balancers answer", lambda: answers(client), 60.0)
     assert "registered as" in register(client, b, a.run("station profile key create web"))
     client.run(f"dnf -y install {PACKAGE}")
     assert PACKAGE in client.run(f"rpm -q {PACKAGE}")
@@ -115,7 +115,7 @@ def test_existing_environment_becomes_available_without_a_visit_to_its_instances
         update(a, "address=a.example.com")
         # 2. balancers in front of the one station
         pair = site.balancers(a)
-        wait_until("the balancers answer", lambda: answers(clients[0]), 20.0)
+        wait_until("the balancers answer", lambda: answers(clients[0]), 60.0)
         # 3. the balancers' name
         a.run("station group update --hostname lb.example.com")
         followed_s = follow(clients)

@@ -21,7 +21,7 @@ _FAMILIES = (
     (r"limit_(\w+)", "station_limit_hits", "How often a limit did its work.", ("limit",)),
     (r"(\w+)", "station_events", "What else the workers count.", ("event",)),
 )  # fmt: skip
-_GAUGES = ("connections", "tunnels", "held")
+_GAUGES = ("connections", "tunnels", "held", "tls_bad_pair")
 
 
 def render(

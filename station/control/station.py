@@ -72,6 +72,12 @@ class Station(Picture):
         """The connected workers."""
         return self.feed.workers
 
+    def alarms(self) -> list[str]:
+        """See Picture; and what the workers alone know."""
+        bad = sorted(w.name for w in self.workers() if w.counters.get("tls_bad_pair"))
+        said = "the certificate and key on the disk are no pair; the ones before are in use"
+        return super().alarms() + ([f"tls {', '.join(bad)}: {said}"] if bad else [])
+
     # The turn.
 
     def ask_for_turn(self) -> None:

@@ -192,6 +192,7 @@ class FilesWorker:
                 found[f"bytes_{scheme}"] = found.get(f"bytes_{scheme}", 0) + memo.hit_bytes
         found["body_hits"], found["body_misses"] = self._pool.hits, self._pool.misses
         found["held"] = len(self._shared.held)
+        found["tls_bad_pair"] = int(self._certificate is not None and self._certificate.is_old)
         return found
 
     def _housekeeping(self) -> None:

@@ -32,6 +32,7 @@ class Certificate:
     def __init__(self, cert: Path, key: Path, alarm: Callable[[], None]) -> None:
         """Raises OSError when there is no good pair to begin with."""
         self._cert, self._key, self._alarm = cert, key, alarm
+        self.is_old = False  # what lies there now is no good pair
         self.context = server_context(cert, key)
         self._seen = self._stamps()
 
@@ -48,8 +49,9 @@ class Certificate:
         except OSError as error:
             line("error", "tls.reload_failed", cert=str(self._cert), error=str(error))
             self._alarm()
+            self.is_old = True
             return False
-        self.context = context
+        self.context, self.is_old = context, False
         line("info", "tls.reloaded", cert=str(self._cert))
         return True
 

@@ -34,14 +34,14 @@ socket = "{root}/admin.sock"
 
 
 class OneStation:
-    """A group of one at `address`, with the product's ports, in a directory of its own."""
+    """A group of one at `address`, with the product's ports, in a directory of its own. `more`: more of its file."""
 
-    def __init__(self, address: str, *, has_group: bool = True) -> None:
+    def __init__(self, address: str, *, has_group: bool = True, more: str = "") -> None:
         self.address = address
         # Unix socket paths are limited to 107 bytes: a short directory.
         self.root = Path(tempfile.mkdtemp(prefix="one-"))
         self.config = self.root / "station.toml"
-        self.config.write_text(TOML.format(root=self.root, address=address))
+        self.config.write_text(TOML.format(root=self.root, address=address) + more)
         self.log = self.root / "log"
         self.process: subprocess.Popen[bytes] | None = None
         if has_group:

@@ -23,7 +23,7 @@ class Limits:
     waiting_s: float = 60.0  # then closed without an answer, so that the client tries elsewhere
     per_address: int = 1024  # a site behind one NAT address; balancers have no such cap
     requests: int = 100_000  # on one connection, so that an old worker is left some day
-    preface_s: float = 3.0  # at the proxy, for a balancer's header, which comes at once
+    preface_s: float = 3.0  # for a balancer's header, which comes at once
     head_s: float = 10.0  # for a whole request head, from its first byte or from accept
     handshake_s: float = 10.0
     idle_s: float = 60.0  # keep-alive; dnf's own pause between two files is shorter

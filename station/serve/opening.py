@@ -144,7 +144,8 @@ class Opening(Wire):
         self._listener = kind
         self.deadline, self.limit, self.slot = 0.0, "", 0
         self._preface = Preface()
-        shared.guard.watch(self, shared.limits.head_s, "head")
+        limits = shared.limits
+        shared.guard.watch(self, limits.preface_s if is_proxied else limits.head_s, "head")
         if is_proxied:
             self.read_with(self._read_preface)
         else:
@@ -170,6 +171,7 @@ class Opening(Wire):
             self._peer = header.source
         if self._kind == "unix":
             self._listener = header.listener() or "unix"
+        self._shared.guard.watch(self, self._shared.limits.head_s, "head")
         self._begin()
 
     def _begin(self) -> None:

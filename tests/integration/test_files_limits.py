@@ -202,6 +202,7 @@ def test_the_last_request_of_a_connection_says_close(strict: FilesLab) -> None:
             answers.append(header(read_answer(sock)[0], "Connection"))
         assert answers == ["keep-alive"] * 4 + ["close"]
         assert sock.recv(1) == b""
+    wait_for(lambda: hits(strict, "requests"))
 
 
 def test_held_requests_are_bounded(strict: FilesLab) -> None:
@@ -281,7 +282,10 @@ def test_few_descriptors_lower_the_cap_instead_of_failing_accept(tmp_path: Path)
 def balanced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FilesLab]:
     directory = tmp_path_factory.mktemp("balanced")
     with FilesLab(
-        directory, balancers=["127.0.0.0/8"], tls=certificate(directory, "lb"), limits={"head_s": 2}
+        directory,
+        balancers=["127.0.0.0/8"],
+        tls=certificate(directory, "lb"),
+        limits={"head_s": 5, "preface_s": 1},
     ) as lab:
         lab.preface = encode_v2(CLIENT, HERE)
         publish(lab)
@@ -321,12 +325,29 @@ def test_a_balancers_header_comes_before_the_handshake(balanced: FilesLab) -> No
 
 
 @pytest.mark.parametrize(
-    "first", [ASK, b"PROXY TCP4 nonsense\r\n" + ASK, b"\r\n\r\n\0\r\nQUIX\n" + ASK]
+    "first",
+    [
+        ASK,
+        b"PROXY TCP4 nonsense\r\n" + ASK,
+        b"\r\n\r\n\0\r\nQUIX\n" + ASK,
+        encode_v2(CLIENT, HERE)[:14] + b"\0\x0f" + bytes(12) + b"\x04\0\x09" + ASK,  # TLV overrun
+        encode_v2(CLIENT, HERE)[:14] + b"\0\x04" + bytes(4) + ASK,  # no room for its addresses
+    ],
 )
 def test_a_balancer_without_a_right_header_is_cut_off(balanced: FilesLab, first: bytes) -> None:
     with balanced.connect() as sock:
         sock.sendall(first)
         assert is_closed_within(sock, 3)
+
+
+@pytest.mark.parametrize("first", [b"", V1[:10]])
+def test_a_balancer_that_does_not_say_for_whom_is_cut_off_soon(
+    balanced: FilesLab, first: bytes
+) -> None:
+    with balanced.connect() as sock:
+        sock.sendall(first)
+        assert is_closed_within(sock, 2)
+    wait_for(lambda: hits(balanced, "head"))
 
 
 def test_a_header_from_anybody_else_is_no_request(strict: FilesLab) -> None:

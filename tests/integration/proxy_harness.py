@@ -117,7 +117,13 @@ class Proxy:
         self._stack.callback(origin.close)
         return origin
 
-    def start(self, *destinations: str, snapshot: Snapshot | None = None, **settings: Any) -> None:
+    def start(
+        self,
+        *destinations: str,
+        snapshot: Snapshot | None = None,
+        command: tuple[str, ...] = (),
+        **settings: Any,
+    ) -> None:
         run = self.directory
         if snapshot is not None:
             self.control = Control(run / "feed.sock", snapshot)
@@ -137,7 +143,7 @@ class Proxy:
         self.log = (run / "log").open("w+b")
         self._stack.callback(self.log.close)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "station.serve.proxy_worker"],
+            [*command, sys.executable, "-m", "station.serve.proxy_worker"],
             env=os.environ | {"STATION_SETTINGS": json.dumps(wanted)},
             pass_fds=(self.listener.fileno(),),
             stderr=self.log,

@@ -16,9 +16,12 @@ SMALL = "/repo/demo/repodata/repomd.xml"
 BIG = "/repo/demo/big.rpm"
 CONNECTIONS = 500
 
-pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ("slowhttptest", "wrk"))), reason="slowhttptest and wrk"
-)
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(
+        not all(map(shutil.which, ("slowhttptest", "wrk"))), reason="slowhttptest and wrk"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -63,10 +63,13 @@ Start = Callable[..., FilesLab]
 
 def test_one_address_has_its_share_and_waits_for_more(running: Start) -> None:
     lab = running(per_address=2, waiting_s=1)
-    with lab.connect() as one, lab.connect() as two, lab.connect() as three:
-        for sock in (one, two):
+    wait_until("nobody there", lambda: lab.feed.counters().get("connections") == 0, 5.0)
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            sock = stack.enter_context(lab.connect())
             sock.sendall(ASK)
             read_answer(sock)
+        three = stack.enter_context(lab.connect())
         three.sendall(ASK)
         elsewhere = socket.create_connection(("127.0.0.1", lab.http), 5, ("127.0.0.2", 0))
         with elsewhere:

@@ -20,7 +20,7 @@ from tests.integration.odd_requests import REASONS, ROWS, Row
 from tests.integration.proxy_harness import Origin
 
 FILE = bytes(range(250)) * 4
-QUIET_S = 1.5  # that long after the last byte from anybody nobody is waited for any more
+QUIET_S = 2.0  # that long after the last byte from anybody nobody is waited for any more
 WHOLE_S = 20.0
 REFUSALS = {
     "400",

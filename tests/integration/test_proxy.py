@@ -39,6 +39,38 @@ def test_tunnel_passes_early_bytes_and_keeps_half_close(proxy: Proxy) -> None:
         assert read_all(sock) == b"early late bye"
 
 
+def access_line(proxy: Proxy) -> str:
+    """The only line about what passed."""
+    eventually(lambda: "proxy.access" in proxy.log_text())
+    (line,) = (line for line in proxy.log_text().splitlines() if "proxy.access" in line)
+    return line
+
+
+def test_each_tunnel_is_one_line_with_all_its_bytes(proxy: Proxy) -> None:
+    origin = proxy.origin(echo)
+    target = f"127.0.0.1:{origin.port}"
+    proxy.start(target)
+    with proxy.tunnel(target, b"early") as sock:
+        sock.sendall(b"late")
+        sock.shutdown(socket.SHUT_WR)
+        assert read_all(sock) == b"earlylatebye"
+    down = len(b"HTTP/1.1 200 Connection established\r\n\r\nearlylatebye")
+    line = access_line(proxy)
+    assert f"client='127.0.0.1' method='CONNECT' target='{target}' status='200'" in line
+    assert f"bytes_up='9' bytes_down='{down}'" in line
+
+
+def test_an_answer_that_passed_is_one_line_with_its_status_and_bytes(proxy: Proxy) -> None:
+    def gone(conn: socket.socket) -> None:
+        read_head(conn)
+        conn.sendall(b"HTTP/1.1 410 Gone\r\nContent-Length: 4\r\n\r\ngone")
+
+    origin = proxy.origin(gone)
+    proxy.start(f"127.0.0.1:{origin.port}")
+    answer = proxy.ask(f"GET http://127.0.0.1:{origin.port}/ HTTP/1.1\r\n\r\n".encode())
+    assert f"status='410' bytes_up='0' bytes_down='{len(answer)}'" in access_line(proxy)
+
+
 def test_name_is_resolved_and_its_exact_rule_allows_any_address(proxy: Proxy) -> None:
     origin = proxy.origin(echo)
     proxy.start(f"localhost:{origin.port}")
@@ -115,6 +147,39 @@ def test_malformed_requests_are_refused_and_closed(proxy: Proxy) -> None:
     assert proxy.status(b"POST http://h/ HTTP/1.1\r\n\r\n") == 405
     assert proxy.status(b"A" * 17 * 1024) == 431
     assert proxy.status(connect("h:443", "X: y\r\n" * 101)) == 431
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length: 5\r\nContent-Length: 6\r\n",
+        b"Content-Length: 5,5\r\n",
+        b"Content-Length: \r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"X: y\nZ: y\r\n",
+        b"X: y\r\n folded\r\n",
+        b"X: a\0b\r\n",
+        b"X : y\r\n",
+    ],
+)
+def test_a_request_whose_end_two_readers_could_see_in_two_places_is_refused(
+    proxy: Proxy, fields: bytes
+) -> None:
+    origin = proxy.origin(http)
+    proxy.start(f"127.0.0.1:{origin.port}")
+    body = b"5;a=\nb\r\nhello\r\nFFFFFFFFFFFFFFFFF\r\n"
+    url = f"http://127.0.0.1:{origin.port}/".encode()
+    assert proxy.status(b"GET " + url + b" HTTP/1.1\r\n" + fields + b"\r\n" + body) == 400
+    assert origin.accepted == 0
+
+
+def test_without_ranges_nobody_is_let_in(proxy: Proxy) -> None:
+    proxy.start("*", hosts=[])
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        assert proxy.ask(connect("h:443")) == b""
 
 
 def test_targets_that_are_not_listed_are_refused(proxy: Proxy) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.lab import pss_mib
 from tests.integration.proxy_harness import (
     Proxy,
     connect,
@@ -122,6 +123,22 @@ def test_refusals_cost_at_most_a_log_line_each_second(proxy: Proxy) -> None:
     lines = [line for line in proxy.log_text().splitlines() if "refused" in line]
     assert len(lines) <= time.monotonic() - begin + 2
     assert "Traceback" not in proxy.log_text()
+
+
+def test_an_unfinished_head_costs_little_more_than_its_bytes(proxy: Proxy) -> None:
+    proxy.start("*")
+    assert proxy.process is not None
+    count, head = 500, b"CONNECT h:443 HTTP/1.1\r\nX: " + b"y" * 16_000
+    assert proxy.status(connect("127.0.0.1:443")) == 403
+    before = pss_mib([proxy.process.pid])
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            sock = stack.enter_context(proxy.connect())
+            sock.sendall(head)
+        time.sleep(0.5)
+        each = (pss_mib([proxy.process.pid]) - before) * 1024 / count
+    print(f"{each:.1f} KiB each")
+    assert each <= 20
 
 
 def test_drain_lets_tunnels_finish(proxy: Proxy) -> None:

@@ -46,6 +46,17 @@ def test_a_parser_that_breaks_its_word_is_found_out(monkeypatch: pytest.MonkeyPa
         PARSERS["byte_range"](b"bytes=0-1")
 
 
+def test_a_corpus_grows_by_the_short_and_not_beyond_its_bound(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(corpus, "DIRECTORY", tmp_path)
+    corpus.write("any", [b"known"])
+    assert corpus.grow("any", [b"known", b"new", b"x" * (corpus.INPUT_BYTES_MAX + 1)]) == 1
+    assert corpus.read("any") == [b"new", b"known"]
+    corpus.grow("any", [b"%03d" % number * 100 for number in range(500)])
+    assert sum(map(len, corpus.read("any"))) <= corpus.BYTES_MAX
+
+
 def fuzz(name: str, directory: Path, *options: str) -> str:
     """What libFuzzer said; raises CalledProcessError when it found something."""
     done = subprocess.run(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from station.control.changes import BadChange, Records, delete
+from station.control.holdings import Holdings
 from station.control.instance_facts import Facts
 from station.control.instance_match import mismatch
 from station.control.instance_place import Place, place_of, shown_group
@@ -81,6 +82,7 @@ class InstanceDesk:
         self._sightings = sightings
         self._wall = wall
         self._sslverify = sslverify
+        self._holdings = Holdings()
         self._failures: dict[str, tuple[int, float]] = {}
         self._under_way: dict[
             str, str
@@ -225,7 +227,7 @@ class InstanceDesk:
             "repos": repos,
             "trust": trust,
             "changed": [name for name, is_changed in changed.items() if is_changed],
-            "keys": [s.id for s in _sources(records, instance, profile) if s.gpgkey],
+            "keys": [s.id for s in self._sources(records, instance, profile) if s.gpgkey],
         }
         if renew:
             credential = Credential(instance, profile.name, self._wall() + LIFE_S)
@@ -239,7 +241,7 @@ class InstanceDesk:
         record = records.instances.get(instance)
         group = shown_group(_group(records), self._registry.certified(), self._wall())
         place = place_of(records, group, record.station if record else profile.station)
-        sources = _sources(records, instance, profile)
+        sources = self._sources(records, instance, profile)
         if not sources:
             return "# no sources yet: neither the profile nor the instance refers to any\n", place
         options = RepoOptions(
@@ -250,6 +252,16 @@ class InstanceDesk:
         )
         there = group.model_copy(update={"hostname": place.host})
         return render_repo_file(there, sources, options), place
+
+    def _sources(
+        self, records: Records, instance: str, profile: ProfileRecord
+    ) -> list[SourceRecord]:
+        names = {
+            *self._holdings.sources_of(records.references, "profile", profile.name),
+            *self._holdings.sources_of(records.references, "instance", instance),
+        }
+        known = [records.sources[name] for name in sorted(names) if name in records.sources]
+        return [source for source in known if may_be_mirrored(source)]
 
     # What is written and counted.
 
@@ -294,15 +306,6 @@ def _group(records: Records) -> GroupRecord:
     if records.group is None:
         raise BadChange(503, "starting", "no word from the group yet; try again")
     return records.group
-
-
-def _sources(records: Records, instance: str, profile: ProfileRecord) -> list[SourceRecord]:
-    names = {
-        *records.sources_of("profile", profile.name),
-        *records.sources_of("instance", instance),
-    }
-    known = [records.sources[name] for name in sorted(names) if name in records.sources]
-    return [source for source in known if may_be_mirrored(source)]
 
 
 def _record(

@@ -47,7 +47,7 @@ class Shelf:
             kept[Kind.SOURCE],
             kept[Kind.PROFILE],
             kept[Kind.INSTANCE],
-            kept[Kind.REFERENCE],
+            dict(kept[Kind.REFERENCE]),  # a change makes another mapping
             kept[Kind.PUBLICATION],
         )
 

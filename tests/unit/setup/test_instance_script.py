@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,35 @@ def test_help_and_unknown_options_need_nothing(tmp_path: Path) -> None:
 def test_timer_checks_in_every_two_minutes_with_a_splay() -> None:
     assert "OnUnitActiveSec=2min" in RAW
     assert "RandomizedDelaySec=30s" in RAW
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+@given(
+    key=st.one_of(
+        st.text(max_size=200),
+        st.from_regex(
+            r"install-1-[0-9]{1,6}-[0-9a-f]{1,64}-[0-9a-f]{1,64}-[0-9a-f]{8}", fullmatch=True
+        ),
+        st.sampled_from(["$(touch hit)", "`touch hit`", "'; touch hit; '", "-n", "\\0", "*"]).map(
+            KEY.__add__
+        ),
+    )
+)
+@settings(max_examples=25, deadline=None)
+def test_whatever_stands_for_an_install_key_it_is_a_good_one_or_nothing_happens(
+    shell: tuple[str, ...], key: str
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        (directory / "root").mkdir()
+        (directory / "key").write_text(key, encoding="utf-8", errors="replace")
+        status, said = run(shell, SCRIPT, directory, "--key-file", str(directory / "key"))
+        assert status == 1, said
+        assert not (directory / "curl").exists()
+        assert sorted(path.name for path in directory.iterdir()) == [
+            "key",
+            "programs",
+            "root",
+            "script",
+        ]
+        assert not list((directory / "root").iterdir())

@@ -1,6 +1,7 @@
 """The .repo file is read back as dnf reads it."""
 
 import configparser
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -117,3 +118,29 @@ def test_file_read_back_is_the_model_whatever_names_there_are(
             **tls,
             **way,
         }
+
+
+@given(
+    host=st.one_of(
+        st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}", fullmatch=True),
+        st.ip_addresses().map(str),
+    ),
+    ports=st.tuples(*[st.integers(1, 65535)] * 3),
+    by_proxy=st.booleans(),
+)
+def test_every_url_in_the_file_is_of_the_groups_host_and_ports(
+    host: str, ports: tuple[int, int, int], by_proxy: bool
+) -> None:
+    places = Ports(proxy=ports[0], http=ports[1], https=ports[2])
+    group = GROUP.model_copy(update={"hostname": host, "ports": places})
+    options = RepoOptions(profile="web", by_proxy=by_proxy)
+    repo = sections(render_repo_file(group, [a_source(gpgkey="K")], options))["ol9_baseos"]
+    urls = [repo["mirrorlist"], repo["gpgkey"]]
+    expected = ["/mirrorlist/ol9_baseos/web", "/keys/ol9_baseos"]
+    assert [urlsplit(url).path for url in urls] == expected
+    for url in urls:
+        parts = urlsplit(url)
+        assert (parts.scheme, parts.hostname, parts.port) == ("https", host.lower(), ports[2])
+    proxy = urlsplit(repo["proxy"]) if by_proxy else None
+    assert ("proxy" in repo) == by_proxy
+    assert proxy is None or (proxy.hostname, proxy.port) == (host.lower(), ports[0])

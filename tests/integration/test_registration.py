@@ -213,6 +213,33 @@ def test_deregistered_instance_is_gone_for_good(lab: LabUnderTest) -> None:
     assert lab.stations[0].ask("/instances/leaver") is None
 
 
+def test_instances_are_switched_by_one_command(lab: LabUnderTest) -> None:
+    key = new_key(lab)
+    tokens = {}
+    for name in ("mover1", "mover2"):
+        tokens[name] = ask(lab, "PUT", f"/instances/{name}", key, body()).json["token"]
+    wait_until(
+        "known everywhere", lambda: all(s.ask("/instances/mover2") for s in lab.stations), 5.0
+    )
+    said = station_command(
+        lab, "instance", "switch", *tokens, "--to", "StationC", "--from", "StationB"
+    )
+    assert said.startswith("2 instances switched to StationC")
+    wait_until(
+        "heard everywhere",
+        lambda: (
+            {s.ask(f"/instances/{name}")["station"] for s in lab.stations for name in tokens}
+            == {"StationC"}
+        ),
+        5.0,
+    )
+    told = ask(lab, "POST", "/instances/mover1/checkin", tokens["mover1"], {}).json
+    assert told["hostname"] == lab.facts["balancer"]["host"]
+    assert told["others"][0] == lab.stations[2].host  # its own station first
+    assert ask(lab, "GET", "/trust.pem").text.startswith("# trust=0\n-----BEGIN CERTIFICATE-----")
+    assert ask(lab, "GET", "/trust.pem", base=lab.http).status == 404
+
+
 def test_revoked_unknown_and_foreign_keys_register_nobody(lab: LabUnderTest) -> None:
     key = new_key(lab)
     record = lab.stations[0].ask("/profiles/web/keys")[-1]

@@ -19,7 +19,7 @@ PROGRAM = "usr/local/libexec/station-instance-setup"
 REPO = "etc/yum.repos.d/station.repo"
 CA = "etc/pki/station/ca.pem"
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.accept, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,6 @@ def can_write(station: StationUnderTest) -> bool:
     return False
 
 
-@pytest.mark.accept
 def test_another_ca_reaches_instances_before_and_after_the_stations_show_it(
     lab: LabUnderTest, machine: Machine, elsewhere: Authority, tmp_path: Path
 ) -> None:
@@ -213,7 +212,6 @@ def restart(lab: LabUnderTest, station: StationUnderTest, text: str) -> None:
     lab.wait_synced(lab.facts["sources"][0])
 
 
-@pytest.mark.accept
 def test_a_group_moves_to_another_port_while_both_are_served(
     lab: LabUnderTest, machine: Machine, tmp_path: Path
 ) -> None:

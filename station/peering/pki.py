@@ -121,8 +121,13 @@ class Pki:
 
 
 def public_names(*hosts: str) -> list[str]:
-    """What the public leaf must be good for: the balancer's name first, this station's own address last."""
-    return list(dict.fromkeys(_as_in_certificate(host) for host in hosts if host))
+    """What the public leaf must be good for, each once. The last of `hosts`, this station's own address, stays last.
+
+    A station without a configured address reads it from there.
+    """
+    names = [_as_in_certificate(host) for host in hosts if host]
+    own = names[-1:] if hosts[-1] else []
+    return [*(name for name in dict.fromkeys(names) if name not in own), *own]
 
 
 def _as_in_certificate(name: str) -> str:

@@ -117,6 +117,22 @@ def test_address_of_a_host_without_one_configured_does_not_follow_the_resolver(
     assert station_record(silent).address == "10.0.0.1"
 
 
+def test_certificate_is_good_for_the_groups_names_and_the_address_stays_what_it_was(
+    tmp_path: Path,
+) -> None:
+    config = config_in(tmp_path)
+    first = create_group(config, CLOCK).record
+    silent = config.model_copy(update={"address": ""})
+    group = first.model_copy(
+        update={"hostname": "lb2.example.com", "former_hostnames": (first.hostname, "10.0.0.1")}
+    )
+    assert renew_keys(silent, CLOCK.wall(), group) == ["public"]
+    names = Pki(Path(config.state_directory)).public_leaf().names
+    assert set(names) == {first.hostname, "lb2.example.com", "10.0.0.1"}
+    assert station_record(silent).address == "10.0.0.1"
+    assert renew_keys(silent, CLOCK.wall(), group) == []
+
+
 def test_renewed_certificate_changes_the_stations_record(tmp_path: Path) -> None:
     config = config_in(tmp_path)
     create_group(config, CLOCK)

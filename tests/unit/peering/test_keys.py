@@ -166,6 +166,10 @@ def test_new_address_gets_a_new_public_leaf(tmp_path: Path, authority: Authority
 def test_public_names_are_the_balancer_then_the_address_once_each() -> None:
     assert public_names("lb.example.com", "") == ["lb.example.com"]
     assert public_names("10.0.0.1", "10.0.0.1") == ["10.0.0.1"]
+    assert public_names("a.example.com", "lb.example.com", "a.example.com") == [
+        "lb.example.com",
+        "a.example.com",
+    ]
     assert public_names("lb.example.com", "FD00::0001") == ["lb.example.com", "fd00::1"]
 
 

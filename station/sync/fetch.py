@@ -48,10 +48,18 @@ class FetchFailed(Exception):
 class Bulk:
     """The connections of one job. Use as a context manager."""
 
-    def __init__(self, egress: Egress, context: ssl.SSLContext, limits: Limits) -> None:
+    def __init__(
+        self,
+        egress: Egress,
+        context: ssl.SSLContext,
+        limits: Limits,
+        *,
+        read_bytes: int = READ_BYTES,
+    ) -> None:
         self._egress = egress
         self._limits = limits
         self._context = context
+        self._read_bytes = read_bytes
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(
@@ -66,7 +74,7 @@ class Bulk:
             auto_decompress=False,
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=READ_BYTES,
+            read_bufsize=self._read_bytes,
             headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._limits.connect_s),
         )

@@ -15,7 +15,7 @@ from station.runtime.lines import line
 from station.sync.conversation import Conversation
 from station.sync.egress import Egress
 from station.sync.failure import SyncFailed
-from station.sync.fetch import Bulk, Counter, FetchFailed
+from station.sync.fetch import READ_BYTES, Bulk, Counter, FetchFailed
 from station.sync.limits import Limits
 from station.sync.order import Order, Peer, PeerTls
 from station.sync.partial import Partial
@@ -25,6 +25,9 @@ REST_S = 5.0  # as long as a station counts as present that is not
 # Where a client waits, a station that does not answer (it may be frozen) is passed over for the next one in good time:
 # dnf gives up after 30 s without a byte, often after 10.
 WAITED_FOR_S = 3.0
+# No fetch waits behind another one, which may go as slowly as its client reads; each holds little meanwhile.
+WAITED_FOR_MAX = 64
+WAITED_FOR_BYTES = 64 * 1024
 LIAR_REST_S = 600.0  # one that sent wrong bytes
 MISSES_MAX = 16  # in a row: a station that has not begun with this source is asked for every 16th object only
 MANIFEST_BYTES_MAX = min(ENTRIES_MAX * 200, 256 * 1024 * 1024)
@@ -49,10 +52,15 @@ class Peers:
         self._is_waited_for = order.kind in ("fill", "relay")
         if self._is_waited_for:
             limits = replace(
-                limits, connect_s=WAITED_FOR_S, answer_s=WAITED_FOR_S, rate_window_s=WAITED_FOR_S
+                limits,
+                connections=WAITED_FOR_MAX,
+                connect_s=WAITED_FOR_S,
+                answer_s=WAITED_FOR_S,
+                rate_window_s=WAITED_FOR_S,
             )
         egress = Egress((peer.url for peer in self._peers), _no_redirect)
-        self._bulk = Bulk(egress, context, limits)
+        read_bytes = WAITED_FOR_BYTES if self._is_waited_for else READ_BYTES
+        self._bulk = Bulk(egress, context, limits, read_bytes=read_bytes)
         self._conversation = Conversation(egress, context, limits)
 
     async def __aenter__(self) -> Self:

@@ -22,7 +22,7 @@ from station.sync.fetch import FetchFailed
 from station.sync.judged import judged, part
 from station.sync.order import Order
 
-OPEN_MAX = 256  # a worker's clients beyond wait in the backlog; each costs 2 MiB at most, and most of them wait
+OPEN_MAX = 64  # as many as fills; clients beyond wait for one to end. Each costs some 64 KiB on either side
 BACKLOG = 128
 LINE_BYTES_MAX = 4096
 LINE_S = 5.0  # a worker says it with the connection

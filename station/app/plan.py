@@ -187,6 +187,11 @@ def _proxy(config: dict[str, Any], sockets: Sockets, index: int) -> ChildSpec:
             "http": config["mirror"]["port"],
             "https": config["mirror"]["sslport"],
         },
+        # Served too, while clients move from one port to another; whichever of them is the main one then.
+        "further": {
+            "http": [config["mirror"]["port"], *config["mirror"]["more_ports"]],
+            "https": [config["mirror"]["sslport"], *config["mirror"]["more_sslports"]],
+        },
         "limits": config.get("limits", {}),
     }
     descriptors = tuple(fd for _, fd in listeners)

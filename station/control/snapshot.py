@@ -60,6 +60,7 @@ def build_snapshot(
         reason=own.reason,
         station=own.station,
         hostname=records.group.hostname,
+        former_hostnames=records.group.former_hostnames,
         port_proxy=records.group.ports.proxy,
         port_http=records.group.ports.http,
         port_https=records.group.ports.https,

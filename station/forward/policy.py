@@ -98,9 +98,9 @@ class Policy:
     clients: tuple[Network, ...] = ()  # empty: nobody
     permitted: Rules = field(default_factory=Rules)
     denied: Rules = field(default_factory=Rules)
-    own_hosts: frozenset[str] = frozenset()  # group hostname, members' names and addresses
-    port_http: int = 17080
-    port_https: int = 17443
+    own_hosts: frozenset[str] = frozenset()  # group hostnames, members' names and addresses
+    ports_http: frozenset[int] = frozenset({17080})
+    ports_https: frozenset[int] = frozenset({17443})
 
     @classmethod
     def build(
@@ -109,8 +109,8 @@ class Policy:
         hosts: Iterable[str],
         destinations: Iterable[str],
         own_hosts: Iterable[str] = (),
-        port_http: int = 17080,
-        port_https: int = 17443,
+        ports_http: Iterable[int] = (17080,),
+        ports_https: Iterable[int] = (17443,),
     ) -> "Policy":
         """From lists of texts. Raises ValueError, naming what is wrong."""
         destinations = list(destinations)
@@ -119,8 +119,8 @@ class Policy:
             parse_rules(text for text in destinations if not text.startswith("!")),
             parse_rules(text[1:] for text in destinations if text.startswith("!")),
             frozenset(_own_host(host) for host in own_hosts if host),
-            port_http,
-            port_https,
+            frozenset(ports_http),
+            frozenset(ports_https),
         )
 
     def may_ask(self, client: str) -> bool:
@@ -134,9 +134,9 @@ class Policy:
     def decide(self, target: Target) -> Decision:
         """What becomes of a request to `target`, before anything is resolved."""
         if target.host in self.own_hosts:
-            if target.port == self.port_http:
+            if target.port in self.ports_http:
                 return ToFiles("http")
-            if target.port == self.port_https:
+            if target.port in self.ports_https:
                 return ToFiles("https")
         if target.is_number:
             return Refused(403, "target is an address in an unusual spelling")

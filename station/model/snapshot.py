@@ -47,6 +47,7 @@ class Snapshot:
     reason: str = "starting"  # why not ready, for /health/ready
     station: str = ""
     hostname: str = ""
+    former_hostnames: tuple[str, ...] = ()
     port_proxy: int = 16080
     port_http: int = 17080
     port_https: int = 17443
@@ -90,7 +91,7 @@ def from_wire(wire: dict[str, Any]) -> Snapshot:
         for profile, frozen in wire["frozen"].items()
     }
     fields["members"] = tuple(MemberView(**member) for member in wire["members"])
-    for name in ("proxy_destinations", "proxy_hosts"):
+    for name in ("former_hostnames", "proxy_destinations", "proxy_hosts"):
         fields[name] = tuple(wire[name])
     return Snapshot(**fields)
 

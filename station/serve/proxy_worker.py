@@ -253,14 +253,15 @@ class ProxyWorker:
 
     def _rules_changed(self) -> None:
         """Take the rules of the newest snapshot; tunnels of clients that are barred by them end."""
-        snapshot = self._world.snapshot
+        snapshot, further = self._world.snapshot, self._settings.get("further", {})
+        addresses = (member.address for member in snapshot.members)
         try:
             policy = Policy.build(
                 hosts=snapshot.proxy_hosts or self._settings["hosts"],
                 destinations=_valid(snapshot.proxy_destinations or self._settings["destinations"]),
-                own_hosts=(snapshot.hostname, *(member.address for member in snapshot.members)),
-                port_http=snapshot.port_http,
-                port_https=snapshot.port_https,
+                own_hosts=(snapshot.hostname, *snapshot.former_hostnames, *addresses),
+                ports_http=(snapshot.port_http, *further.get("http", ())),
+                ports_https=(snapshot.port_https, *further.get("https", ())),
             )
         except ValueError as error:
             line("error", "proxy.rules_refused", error=str(error))

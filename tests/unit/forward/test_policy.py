@@ -88,3 +88,18 @@ def test_rules_that_are_no_rules_are_refused() -> None:
     for rule in ("", "http://x", "a b", "x:0", "x:y", "ü.de"):
         with pytest.raises(ValueError, match="destination"):
             parse_rules([rule])
+
+
+def test_all_ports_and_names_of_the_group_go_to_its_own_files_workers() -> None:
+    policy = Policy.build(
+        hosts=["10.0.0.0/8"],
+        destinations=[],
+        own_hosts=["new.example.com", "old.example.com"],
+        ports_http=(17080,),
+        ports_https=(18443, 17443),
+    )
+    for host in (b"new.example.com", b"old.example.com"):
+        assert policy.decide(parse_target(host + b":17443", 443)) == ToFiles("https")
+        assert policy.decide(parse_target(host + b":18443", 443)) == ToFiles("https")
+        assert policy.decide(parse_target(host + b":17080", 443)) == ToFiles("http")
+        assert isinstance(policy.decide(parse_target(host + b":17946", 443)), Refused)

@@ -27,6 +27,7 @@ def test_a_snapshot_survives_the_wire() -> None:
         frozen={"web": {"base": R1}},
         profiles=frozenset({"web"}),
         members=(MemberView("StationA", "a.example"), MemberView("StationB", "b.example", False)),
+        former_hostnames=("old.example.com",),
         proxy_hosts=("10.0.0.0/8",),
     )
     assert from_wire(json.loads(json.dumps(to_wire(snapshot)))) == snapshot

@@ -1,4 +1,4 @@
-"""Which backend gets the next connection. Pure: reports and `now` in, a name out.
+"""Which backend gets the next connection. Pure: reports and `now` in, a backend out.
 
 A backend goes down after `fall` failures in a row and up after `rise` successes in a row. One that falls again within
 FLAP_WINDOW_S needs twice as many successes as the time before, so that a flapping one stays down instead of
@@ -9,6 +9,7 @@ import enum
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 FLAP_WINDOW_S = 60.0
 _DOUBLINGS_MAX = 5  # rise 2 at two checks a second: half a minute of good behaviour at most
@@ -22,16 +23,7 @@ class Verdict(enum.Enum):
     SILENT = "silent"  # no answer in time, or no connection
 
 
-class Change(enum.Enum):
-    """What a report changed."""
-
-    NONE = "none"
-    UP = "up"
-    DOWN = "down"
-    DEAD = "dead"  # down, and silent: its connections will not get anywhere
-
-
-@dataclass(slots=True)
+@dataclass(eq=False)
 class BackendState:
     """What the balancer knows of one backend. A new one is down until it proved itself."""
 
@@ -56,28 +48,24 @@ class BackendState:
         return "draining" if self.is_draining else "up" if self.is_up else is_down
 
 
-class Balancer:
-    """The backends of one front end."""
+S = TypeVar("S", bound=BackendState)
 
-    def __init__(self, names: Sequence[str], policy: str, *, rise: int = 2, fall: int = 2) -> None:
-        self._policy = policy
+
+class Balancer(Generic[S]):
+    """The backends of one front end, in their `states`."""
+
+    def __init__(self, states: Sequence[S], policy: str, *, rise: int = 2, fall: int = 2) -> None:
+        self.states, self._policy = states, policy
         self._rise, self._fall = rise, fall
-        self._states = [BackendState(name) for name in names]
-        self._by_name = {state.name: state for state in self._states}
         self._turn = 0
 
-    @property
-    def states(self) -> Sequence[BackendState]:
-        """All backends, for display."""
-        return self._states
-
-    def pick(self, source: str = "", tried: Collection[str] = ()) -> str | None:
+    def pick(self, source: str = "", tried: Collection[S] = ()) -> S | None:
         """The backend for a client with address `source`, none of `tried`; None when there is none.
 
         When none that is up is left, those that are down and not dead are tried: one that has just started holds its
-        clients until it is ready. The connection counts as the backend's until `release`.
+        clients until it is ready. The connection is counted; whoever picked takes it off when it has ended.
         """
-        untried = [s for s in self._states if not s.is_draining and s.name not in tried]
+        untried = [s for s in self.states if not s.is_draining and s not in tried]
         candidates = [s for s in untried if s.is_up] or [s for s in untried if not s.is_dead]
         if not candidates:
             return None
@@ -85,50 +73,39 @@ class Balancer:
             state = max(candidates, key=lambda s: _weight(source, s.name))
         else:
             self._turn += 1
-            state = candidates[self._turn % len(candidates)]
-            if self._policy == "least_connections":
-                first = self._turn % len(candidates)
-                turned = candidates[first:] + candidates[:first]  # equals take turns
-                state = min(turned, key=lambda s: s.connections)
+            first = self._turn % len(candidates)
+            turned = candidates[first:] + candidates[:first]  # equals take turns
+            is_least = self._policy == "least_connections"
+            state = min(turned, key=lambda s: s.connections) if is_least else turned[0]
         state.connections += 1
         state.total += 1
-        return state.name
+        return state
 
-    def release(self, name: str) -> None:
-        """A connection that `pick` counted has ended."""
-        self._by_name[name].connections -= 1
-
-    def drain(self, names: Collection[str]) -> None:
-        """Exactly these are draining from now on."""
-        for state in self._states:
-            state.is_draining = state.name in names
-
-    def report(self, name: str, verdict: Verdict, now: float, detail: str = "") -> Change:
-        """What a check of `name` found at `now` (monotonic seconds)."""
-        state = self._by_name[name]
+    def report(self, state: S, verdict: Verdict, now: float, detail: str = "") -> str:
+        """What a check found at `now` (monotonic seconds). What changed: "", "up", "down", "dead" (silent too)."""
         state.detail = detail or verdict.value
         state.is_dead = state.is_dead and verdict is Verdict.SILENT
         if verdict is Verdict.READY:
             state.failures = state.silences = 0
             state.successes += 1
             if state.is_up or state.successes < self._rise << state.doublings:
-                return Change.NONE
+                return ""
             state.is_up = True
             state.transitions += 1
-            return Change.UP
+            return "up"
         state.successes = 0
         state.failures += 1
         state.silences = state.silences + 1 if verdict is Verdict.SILENT else 0
-        change = Change.NONE
+        change = ""
         if state.is_up and state.failures >= self._fall:
             recent = now - state.fell_at < FLAP_WINDOW_S
             state.doublings = min(state.doublings + 1, _DOUBLINGS_MAX) if recent else 0
             state.is_up, state.fell_at = False, now
             state.transitions += 1
-            change = Change.DOWN
+            change = "down"
         if not state.is_up and not state.is_dead and state.silences >= self._fall:
             state.is_dead = True
-            change = Change.DEAD
+            change = "dead"
         return change
 
 

@@ -6,6 +6,7 @@ more, let connections end for `drain_s`, then end; a second signal ends at once.
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
@@ -17,9 +18,7 @@ from lbproxy.service import Service
 
 def main(arguments: list[str] | None = None) -> int:
     """Run; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="lbproxy", description="TCP balancer for the three ports of a group of stations."
-    )
+    parser = argparse.ArgumentParser("lbproxy", description="TCP balancer for a group of stations.")
     parser.add_argument("--config", required=True, type=Path, metavar="FILE")
     parser.add_argument("--check", action="store_true", help="read the configuration and end")
     options = parser.parse_args(arguments)
@@ -41,25 +40,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _run(config: Config) -> None:
-    loop = asyncio.get_running_loop()
-    service = Service(config)
-    stop, at_once = asyncio.Event(), asyncio.Event()
+    service, stop = Service(config), asyncio.Event()
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
 
     def signalled() -> None:
-        (at_once if stop.is_set() else stop).set()
+        if stop.is_set():
+            task.cancel()
+        stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         loop.add_signal_handler(number, signalled)
     await service.start()
-    try:
+    with contextlib.suppress(asyncio.CancelledError):
         await stop.wait()
-    finally:
-        draining = asyncio.create_task(service.close(config.drain_s))
-        hurry = asyncio.create_task(at_once.wait())
-        await asyncio.wait((draining, hurry), return_when=asyncio.FIRST_COMPLETED)
-        hurry.cancel()
-        if not draining.done():
-            draining.cancel()
+        await service.close(config.drain_s)
 
 
 if __name__ == "__main__":

@@ -27,12 +27,13 @@ ports = { proxy = 16080, http = 17080, https = 17443 } # default: the port the f
 
 import ipaddress
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 FRONT_ENDS = ("proxy", "http", "https")
+POLICIES = ("round_robin", "least_connections", "source_hash")
 
 T = TypeVar("T")
 Check = Callable[[Any], Any]  # gives the value to keep, or raises ValueError: what was expected
@@ -96,11 +97,8 @@ def _loopback(value: Any) -> tuple[str, int] | None:
     return _endpoint(value) if value else None
 
 
-def _setting(default: Any, check: Check) -> Any:
-    return field(default=default, metadata={"check": check})
-
-
-_PORT = _number(1, 65535)
+def _setting(default: Any, check: Check, *, is_needed: bool = False) -> Any:
+    return field(default=default, metadata={"check": check, "is_needed": is_needed})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +116,16 @@ class FrontEndConfig:
     """One listening port."""
 
     name: str
-    listen: tuple[str, int] = _setting(("", 0), _endpoint)
-    policy: str = _setting(
-        "round_robin", _one_of("round_robin", "least_connections", "source_hash")
-    )
+    listen: tuple[str, int] = _setting(("", 0), _endpoint, is_needed=True)
+    policy: str = _setting(POLICIES[0], _one_of(*POLICIES))
     send_proxy: bool = _setting(False, _one_of(False, True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ports:
+    proxy: int = _setting(0, _number(1, 65535))
+    http: int = _setting(0, _number(1, 65535))
+    https: int = _setting(0, _number(1, 65535))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ class BackendConfig:
 
     ports: Mapping[str, int]
     name: str = _setting("", _text)
-    address: str = _setting("", _address)
+    address: str = _setting("", _address, is_needed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,30 +156,29 @@ class Config:
 class _Problems(list[str]):
     """Every problem so far, each with its key."""
 
-    def table(self, value: Any, at: str) -> dict[str, Any]:
-        if isinstance(value, dict):
-            return dict(value)
-        self.append(f"{at}: expected a table")
-        return {}
-
-    def checked(self, value: Any, check: Check, at: str, default: Any) -> Any:
-        try:
-            return check(value)
-        except ValueError as error:
-            self.append(f"{at}: expected {error}, got {value!r}")
-            return default
-
-    def unknown(self, keys: Iterable[str], at: str) -> None:
-        self.extend(f"{at}{key}: unknown key" for key in keys)
-
-    def read(self, kind: type[T], data: dict[str, Any], at: str, **known: Any) -> T:
+    def read(self, kind: type[T], value: Any, at: str, **known: Any) -> T:
         """A dataclass from a table: what its settings' checks let through, the default for the rest."""
+        if not isinstance(value, dict):
+            self.append(f"{at}: expected a table")
+            value = {}
+        left = dict(value)
         for each in fields(kind):  # type: ignore[arg-type] # a dataclass
-            if each.name in data and "check" in each.metadata:
-                value, check = data.pop(each.name), each.metadata["check"]
-                known[each.name] = self.checked(value, check, at + each.name, each.default)
-        self.unknown(data, at)
+            if each.metadata and (each.name in left or each.metadata["is_needed"]):
+                found, key = left.pop(each.name, ""), f"{at}.{each.name}".lstrip(".")
+                try:
+                    known[each.name] = each.metadata["check"](found)
+                except ValueError as error:
+                    self.append(f"{key}: expected {error}, got {found!r}")
+        self.extend(f"{at}.{key}".lstrip(".") + ": unknown key" for key in left)
         return kind(**known)
+
+    def backend(self, value: Any, at: str, listens: Mapping[str, int]) -> BackendConfig:
+        """One backend. Where it names no port for a front end, it is the front end's own."""
+        table = dict(value) if isinstance(value, dict) else {}
+        ports = asdict(self.read(_Ports, table.pop("ports", {}), f"{at}.ports"))
+        known = {name: ports[name] or port for name, port in listens.items()}
+        table.setdefault("name", table.get("address", ""))
+        return self.read(BackendConfig, table, at, ports=known)
 
 
 def parse_config(text: str) -> Config:
@@ -186,31 +188,21 @@ def parse_config(text: str) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"not TOML: {error}"]) from error
     problems = _Problems()
-    health = problems.table(top.pop("health", {}), "health")
-    fronts = problems.table(top.pop("frontend", {}), "frontend")
-    front_ends = tuple(
-        _front_end(name, fronts.pop(name), problems) for name in FRONT_ENDS if name in fronts
-    )
-    problems.unknown(fronts, "frontend.")
+    read = problems.read
+    health = read(HealthConfig, top.pop("health", {}), "health")
+    fronts, tables = top.pop("frontend", {}), top.pop("backend", [])
+    if not isinstance(fronts, dict) or not isinstance(tables, list):
+        raise ConfigError(["expected tables [frontend.NAME] and [[backend]]"])
+    problems.extend(f"frontend.{name}: unknown key" for name in fronts if name not in FRONT_ENDS)
+    names = [name for name in FRONT_ENDS if name in fronts]
+    front_ends = tuple(read(FrontEndConfig, fronts[n], f"frontend.{n}", name=n) for n in names)
     if not front_ends:
         problems.append(f"frontend: none of {', '.join(FRONT_ENDS)} is there")
-    stations = top.pop("backend", [])
-    listens = {front_end.name: front_end.listen[1] for front_end in front_ends}
-    backends = tuple(
-        _backend(table, i, listens, problems)
-        for i, table in enumerate(stations if isinstance(stations, list) else [None])
-    )
-    names = {backend.name for backend in backends}
-    if not names or len(names) < len(backends):
+    ports = {each.name: each.listen[1] for each in front_ends}
+    backends = tuple(problems.backend(t, f"backend[{i}]", ports) for i, t in enumerate(tables))
+    if not backends or len({each.name for each in backends}) < len(backends):
         problems.append("backend: expected at least one, each with a name of its own")
-    config = problems.read(
-        Config,
-        top,
-        "",
-        front_ends=front_ends,
-        backends=backends,
-        health=problems.read(HealthConfig, health, "health."),
-    )
+    config = read(Config, top, "", front_ends=front_ends, backends=backends, health=health)
     if problems:
         raise ConfigError(problems)
     return config
@@ -223,23 +215,3 @@ def load_config(path: Path) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: {error}"]) from error
     return parse_config(text)
-
-
-def _front_end(name: str, value: Any, problems: _Problems) -> FrontEndConfig:
-    table = {"listen": ""} | problems.table(value, f"frontend.{name}")
-    return problems.read(FrontEndConfig, table, f"frontend.{name}.", name=name)
-
-
-def _backend(
-    value: Any, index: int, listens: Mapping[str, int], problems: _Problems
-) -> BackendConfig:
-    at = f"backend[{index}]"
-    table = problems.table(value, at)
-    asked = problems.table(table.pop("ports", {}), f"{at}.ports")
-    ports = {
-        name: problems.checked(asked.pop(name, port), _PORT, f"{at}.ports.{name}", port)
-        for name, port in listens.items()
-    }
-    problems.unknown(asked, f"{at}.ports.")
-    needed = {"address": "", "name": table.get("address", "")}
-    return problems.read(BackendConfig, needed | table, f"{at}.", ports=ports)

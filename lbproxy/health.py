@@ -6,19 +6,18 @@ after 0.5 + 2 x 0.7 seconds.
 """
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Callable
 
 from lbproxy.balancer import Verdict
 from lbproxy.config import HealthConfig
-from lbproxy.proxy_header import LOCAL
+from lbproxy.proxy_header import Address
 
 _ANSWER_BYTES_MAX = 4096
 _PAUSE_AFTER_FAILURE_S = 0.1  # a refused connection fails at once: no spinning
 _ASK = b"GET /health/ready HTTP/1.1\r\nHost: station\r\nConnection: close\r\n\r\n"
 
-Address = tuple[str, int]
+Report = Callable[[Verdict, str], None]
 
 
 def unverified() -> ssl.SSLContext:
@@ -32,14 +31,14 @@ async def watch(
     address: Address,
     config: HealthConfig,
     tls: ssl.SSLContext | None,
-    send_proxy: bool,
-    report: Callable[[Verdict, str], None],
+    preface: bytes,
+    report: Report,
 ) -> None:
     """Check for ever; `report` is told of each verdict, with a detail for people."""
     while True:
         try:
             async with asyncio.timeout(config.timeout_s):
-                verdict, detail = await _ask(address, tls, LOCAL if send_proxy else b"")
+                verdict, detail = await _ask(address, tls, preface)
         except TimeoutError:
             verdict, detail = Verdict.SILENT, "no answer in time"
         except OSError as error:
@@ -50,19 +49,11 @@ async def watch(
 
 
 async def _ask(address: Address, tls: ssl.SSLContext | None, preface: bytes) -> tuple[Verdict, str]:
-    loop = asyncio.get_running_loop()
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    reader, writer = await asyncio.open_connection(*address, limit=_ANSWER_BYTES_MAX)
     try:
-        await loop.sock_connect(sock, address)
-        await loop.sock_sendall(sock, preface)
-        reader, writer = await asyncio.open_connection(
-            sock=sock, ssl=tls, server_hostname="" if tls else None, limit=_ANSWER_BYTES_MAX
-        )
-    except BaseException:
-        sock.close()
-        raise
-    try:
+        writer.write(preface)
+        if tls is not None:
+            await writer.start_tls(tls)
         writer.write(_ASK)
         line = await reader.readline()
     except ValueError:  # longer than the limit

@@ -67,8 +67,7 @@ class Poller:
                 # its deadline closes it.
                 if handlers.get(fd) is handler:
                     self.unregister(fd)
-                self.loop.call_exception_handler(
-                    {"message": f"handler of descriptor {fd}", "exception": error}
-                )
+                context = {"message": f"handler of descriptor {fd}", "exception": error}
+                self.loop.call_exception_handler(context)
             if self._epoll.closed:
                 return

@@ -8,13 +8,14 @@ import struct
 
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _FIXED = struct.Struct("!12sBBH")
+Address = tuple[str, int]
 _PROXY, _TCP4, _TCP6 = 0x21, 0x11, 0x21
 
 # "I speak for myself": before health checks.
 LOCAL = _FIXED.pack(_SIGNATURE, 0x20, 0, 0)
 
 
-def proxy_header(source: tuple[str, int], destination: tuple[str, int]) -> bytes:
+def proxy_header(source: Address, destination: Address) -> bytes:
     """The header for a client at `source` that connected to `destination`, both of one family.
 
     Raises OSError on what is no address.

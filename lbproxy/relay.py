@@ -8,6 +8,7 @@ Half-close is kept: the end of one direction is passed on, the other one goes on
 have ended, on an error, when nothing moved for `idle_s`, or after `life_s`.
 """
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -16,8 +17,6 @@ from typing import Final, NamedTuple
 
 from lbproxy.poller import BROKEN, IN, OUT, Poller
 
-IDLE_S: Final = 300.0
-LIFE_S: Final = 24 * 3600.0
 _SWEEP_S: Final = 1.0
 _READ_BYTES: Final = 64 * 1024
 _FULL_READS_TO_SPLICE: Final = 2
@@ -57,15 +56,12 @@ class Pipes:
             ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None  # out of descriptors: recv and send do as well
-        wanted = _PIPE_BYTES[self._big_count >= _BIG_PIPES_MAX]
-        try:
-            size = fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, wanted)
-        except OSError:
-            size = fcntl.fcntl(ends[1], fcntl.F_GETPIPE_SZ)
-        pipe = Pipe(*ends, size)
+        with contextlib.suppress(OSError):  # beyond what the user may hold: used as it is
+            fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, _PIPE_BYTES[self._big_count >= _BIG_PIPES_MAX])
+        pipe = Pipe(*ends, fcntl.fcntl(ends[1], fcntl.F_GETPIPE_SZ))
         self.open_count += 1
-        self._big_count += size == _PIPE_BYTES[0]
-        if size < _PIPE_BYTES_USEFUL:
+        self._big_count += pipe.size == _PIPE_BYTES[0]
+        if pipe.size < _PIPE_BYTES_USEFUL:
             self.drop(pipe)
             return None
         return pipe
@@ -86,13 +82,8 @@ class Pipes:
         if self._free:
             self.drop(self._free.pop(0))
 
-    def close(self) -> None:
-        """Close all free pipes."""
-        while self._free:
-            self.trim()
 
-
-class _End:
+class End:
     """One socket of a tunnel, and the direction that reads from it. What breaks either ends the tunnel."""
 
     __slots__ = (
@@ -100,18 +91,18 @@ class _End:
         "small", "sock", "tunnel",
     )  # fmt: skip
 
-    peer: "_End"
+    peer: "End"
 
-    def __init__(self, sock: socket.socket, tunnel: "Tunnel", *, is_mute: bool = False) -> None:
+    def __init__(self, sock: socket.socket, tunnel: "Tunnel") -> None:
         self.sock, self.fd, self.tunnel = sock, sock.fileno(), tunnel
-        self.mask = 0
+        self.mask = self.in_pipe = 0
         self.count = 0  # bytes read from this socket
-        self.pending = b""  # read, not yet written; at most _READ_BYTES, or what `start` was given
+        self.pending: bytes | memoryview = (
+            b""  # read, not yet written; at most _READ_BYTES, or what `start` was given
+        )
         self.pipe: Pipe | None = None
-        self.in_pipe = 0
-        self.full = 0  # full reads in a row; _FULL_READS_TO_SPLICE: bulk
-        self.small = 0  # small splices in a row
-        self.is_mute = is_mute  # what is read is dropped
+        self.full = self.small = 0  # full reads, and small splices, in a row
+        self.is_mute = False  # what is read is dropped
         self.is_ended = False  # end of stream read and passed on
 
     def watch(self, mask: int) -> None:
@@ -134,17 +125,11 @@ class _End:
             if events & (IN | BROKEN) and self.mask & IN:
                 self._pump()
         except OSError as error:
-            self.tunnel.close(error.strerror or type(error).__name__)
+            self.tunnel.close(error.strerror or "broken")
 
     def flush(self) -> None:
         """Write what is pending, then read on; or wait until the peer takes bytes again. Raises OSError."""
-        if self.pipe is not None:
-            is_empty = self._drain(self.pipe)
-        else:
-            if self.pending:
-                self.pending = self.pending[self._send(self.pending) :]
-            is_empty = not self.pending
-        if is_empty:
+        if self._write():
             self.peer.watch(self.peer.mask & ~OUT)
             self.watch(self.mask | IN)
         else:
@@ -167,48 +152,46 @@ class _End:
         elif not self.is_mute:
             self.count += size
             self.full = self.full + 1 if size == _READ_BYTES else 0
-            sent = self._send(view[:size])
-            if sent < size:
-                self.pending = bytes(view[sent:size])
+            self.pending = view[:size]
+            if not self._write():
+                self.pending = bytes(self.pending)
                 self._wait_for_peer()
 
     def _splice(self, pipe: Pipe) -> None:
         try:
             size = os.splice(self.fd, pipe.write, pipe.size, flags=_SPLICE)
         except BlockingIOError:
+            size = -1
+        if size <= 0:
             self._release(pipe)
-            return
-        if size == 0:
-            self._release(pipe)
-            self._end()
+            if size == 0:
+                self._end()
             return
         self.count += size
         self.in_pipe = size
         self.small = self.small + 1 if size < _SMALL_SPLICE_BYTES else 0
         if self.small == _SMALL_SPLICES_TO_FALL_BACK:
             self.full = self.small = 0
-        if not self._drain(pipe):
+        if not self._write():
             self._wait_for_peer()
 
-    def _drain(self, pipe: Pipe) -> bool:
-        """Write what the pipe holds. True: it is empty and given back."""
+    def _write(self) -> bool:
+        """Write what waits, as far as the peer takes it. True: nothing is left."""
+        pipe = self.pipe
         try:
-            self.in_pipe -= os.splice(pipe.read, self.peer.fd, self.in_pipe, flags=_SPLICE)
+            if pipe is not None:
+                self.in_pipe -= os.splice(pipe.read, self.peer.fd, self.in_pipe, flags=_SPLICE)
+                if not self.in_pipe:
+                    self._release(pipe)
+            elif self.pending:
+                self.pending = self.pending[self.peer.sock.send(self.pending) :]
         except BlockingIOError:
             return False
-        if not self.in_pipe:
-            self._release(pipe)
-        return not self.in_pipe
+        return self.pipe is None and not self.pending
 
     def _release(self, pipe: Pipe) -> None:
         self.tunnel.relay.pipes.give(pipe)
         self.pipe = None
-
-    def _send(self, data: bytes | memoryview) -> int:
-        try:
-            return self.peer.sock.send(data)
-        except BlockingIOError:
-            return 0
 
     def _wait_for_peer(self) -> None:
         self.watch(self.mask & ~IN)
@@ -225,57 +208,23 @@ class _End:
 
 
 class Tunnel:
-    """Two sockets that are relayed. `close_reason` says why it ended: end, idle, life, or an error."""
+    """Two sockets, `a` and `b`, that are relayed. `close_reason`: why it ended (end, idle, life, an error), or ""."""
 
-    __slots__ = (
-        "__weakref__", "_ends", "_last", "_on_close", "_quiet", "_ttl", "close_reason", "relay",
-    )  # fmt: skip
+    on_close: "Callable[[Tunnel], None]"
 
-    def __init__(
-        self,
-        relay: "Relay",
-        a: socket.socket,
-        b: socket.socket,
-        is_a_mute: bool,
-        on_close: "Callable[[Tunnel], None] | None",
-    ) -> None:
-        self.relay, self._on_close = relay, on_close
-        self.close_reason = ""
+    def __init__(self, relay: "Relay", a: socket.socket, b: socket.socket) -> None:
+        self.relay, self.close_reason = relay, ""
         self._last = self._quiet = 0
         self._ttl = relay.life_sweeps
-        one, other = self._ends = _End(a, self, is_mute=is_a_mute), _End(b, self)
-        one.peer, other.peer = other, one
-
-    @property
-    def bytes_from_a(self) -> int:
-        """Bytes that went from the first socket to the second, without those given to `start`."""
-        return self._ends[0].count
-
-    @property
-    def bytes_from_b(self) -> int:
-        """Bytes that went from the second socket to the first, without those given to `start`."""
-        return self._ends[1].count
-
-    @property
-    def is_closed(self) -> bool:
-        """Both sockets are closed."""
-        return bool(self.close_reason)
-
-    def begin(self, *pending: bytes) -> None:
-        """Only for Relay.start."""
-        try:
-            for end, data in zip(self._ends, pending, strict=True):
-                end.pending = data
-                end.flush()
-        except OSError as error:
-            self.close(error.strerror or type(error).__name__)
+        self.a, self.b = End(a, self), End(b, self)
+        self.a.peer, self.b.peer = self.b, self.a
 
     def close(self, reason: str = "closed") -> None:
         """Close both sockets at once. Harmless when closed."""
         if self.close_reason:
             return
         self.close_reason = reason
-        for end in self._ends:
+        for end in (self.a, self.b):
             if end.pipe is not None:
                 self.relay.pipes.drop(end.pipe)
                 end.pipe = None
@@ -283,12 +232,11 @@ class Tunnel:
             end.mask = 0
             end.sock.close()
         self.relay.tunnels.discard(self)
-        if self._on_close is not None:
-            self._on_close(self)
+        self.on_close(self)
 
     def sweep(self) -> None:
         """Once per sweep: close when quiet or alive for too long."""
-        total = self.bytes_from_a + self.bytes_from_b
+        total = self.a.count + self.b.count
         self._quiet = self._quiet + 1 if total == self._last else 0
         self._last = total
         self._ttl -= 1
@@ -301,12 +249,10 @@ class Tunnel:
 class Relay:
     """All tunnels of one process. `idle_s` and `life_s` are kept to a second."""
 
-    def __init__(self, poller: Poller, *, idle_s: float = IDLE_S, life_s: float = LIFE_S) -> None:
+    def __init__(self, poller: Poller, *, idle_s: float = 300.0, life_s: float = 86_400.0) -> None:
         self.poller = poller
         self.pipes = Pipes()
-        self.buffer = memoryview(
-            bytearray(_READ_BYTES)
-        )  # one for all: what is not sent at once is copied
+        self.buffer = memoryview(bytearray(_READ_BYTES))  # for all: what is not sent is copied
         self.tunnels: set[Tunnel] = set()
         self.idle_sweeps = max(1, round(idle_s / _SWEEP_S))
         self.life_sweeps = max(1, round(life_s / _SWEEP_S))
@@ -320,16 +266,23 @@ class Relay:
         to_b: bytes = b"",
         to_a: bytes = b"",
         is_a_mute: bool = False,
-        on_close: Callable[[Tunnel], None] | None = None,
+        on_close: Callable[[Tunnel], None],
     ) -> Tunnel:
         """Relay between two connected non-blocking sockets that nobody watches, and own them from now on.
 
         `to_b` and `to_a` are written first. `is_a_mute`: what `a` sends is dropped, its end is passed on. `on_close` is
         called once, after both sockets were closed; possibly before this returns.
         """
-        tunnel = Tunnel(self, a, b, is_a_mute, on_close)
+        tunnel = Tunnel(self, a, b)
+        tunnel.a.is_mute = is_a_mute
+        tunnel.on_close = on_close
         self.tunnels.add(tunnel)
-        tunnel.begin(to_b, to_a)
+        try:
+            for end, first in ((tunnel.a, to_b), (tunnel.b, to_a)):
+                end.pending = first
+                end.flush()
+        except OSError as error:
+            tunnel.close(error.strerror or "broken")
         return tunnel
 
     def close(self) -> None:
@@ -337,7 +290,8 @@ class Relay:
         self._timer.cancel()
         for tunnel in list(self.tunnels):
             tunnel.close("closed")
-        self.pipes.close()
+        for _ in range(self.pipes.open_count):
+            self.pipes.trim()
 
     def _sweep(self) -> None:
         self._timer = self.poller.loop.call_later(_SWEEP_S, self._sweep)

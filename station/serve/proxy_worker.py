@@ -217,8 +217,8 @@ class ProxyWorker:
                 client=connection.source[0], target=target, status=status, reason=reason
             )
             return
-        up = connection.given[0] + tunnel.bytes_from_a
-        down = connection.given[1] + tunnel.bytes_from_b
+        up = connection.given[0] + tunnel.a.count
+        down = connection.given[1] + tunnel.b.count
         self.counters.add("proxy_bytes_up", up)
         self.counters.add("proxy_bytes_down", down)
         if self._logs_access and request is not None:

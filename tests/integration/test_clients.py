@@ -24,7 +24,7 @@ from tests.integration.upstream import Upstream
 BIG = os.urandom(20_000_000)
 
 pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ("wget", "aria2c", "zypper"))), reason="wget, aria2 and zypper"
+    not all(map(shutil.which, ("wget", "aria2c"))), reason="wget and aria2"
 )
 
 
@@ -91,6 +91,9 @@ def test_aria2c_takes_a_file_in_sixteen_ranges_at_once(lab: FilesLab, tmp_path: 
     wait_until("fifteen partial answers", lambda: partial_answers(lab) >= before + 15, 5.0)
 
 
+@pytest.mark.skipif(
+    not shutil.which("zypper"), reason="zypper: Debian does not install it beside dnf-plugins-core"
+)
 @pytest.mark.parametrize("how", ["baseurl={base}/repo/demo/", "mirrorlist={base}/mirrorlist/demo"])
 def test_zypper_reads_the_metadata_and_downloads_a_package(
     lab: FilesLab, repository: Repository, tmp_path: Path, how: str

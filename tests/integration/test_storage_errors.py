@@ -27,7 +27,7 @@ def failing(tmp_path: Path, content: bytes, *injected: str) -> Iterator[FilesLab
     sha256 = hashlib.sha256(content).hexdigest()
     path = tmp_path / "storage/pool" / sha256[:2] / sha256
     words = [word for each in injected for word in ("-e", f"inject={each}")]
-    command = ("strace", "-f", "-o", str(tmp_path / "strace.log"), "-P", str(path), *words)
+    command = ("strace", "-D", "-f", "-o", str(tmp_path / "strace.log"), "-P", str(path), *words)
     with FilesLab(tmp_path, command=command) as lab:
         lab.publish(SOURCE, lab.storage.add(SOURCE, FILES))
         yield lab

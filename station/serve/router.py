@@ -186,11 +186,27 @@ class Router:
                 break
             if not self._library.has(source, revision):
                 fill = self._files.want(source, "repodata/repomd.xml", revision)
-                asked += fill is not None and not fill.error
+                is_on_its_way = revision == revisions[0] and self._is_coming(source, revision)
+                asked += is_on_its_way or (fill is not None and not fill.error)
         if asked and now < until:
             return Hold(min(until, now + MANIFEST_LOOK_S), "manifest_hold")
         if asked:
             self._counters.hit("manifest_hold")
+        return self._not_here(request, source, revisions[0], arrived)
+
+    def _is_coming(self, source: str, revision: str) -> bool:
+        """The group has this revision, and we do not have its manifest yet: just thawed, or just come back."""
+        view = self._world.source(source)
+        return (
+            view is not None
+            and revision in (*view.announced, *(p.revision for p in (view.live, view.next) if p))
+            and not self._library.has(source, revision)
+        )
+
+    def _not_here(self, request: Request, source: str, revision: str, arrived: float) -> Reply:
+        """404, which clients take for the truth; where the group knows better they are to ask another station."""
+        if self._is_coming(source, revision):
+            return Drop("manifest_hold")
         return self._hold_stale(arrived) or self._error(request, 404, "not found")
 
     def _wait_for_manifest(
@@ -200,10 +216,11 @@ class Router:
         fill = self._files.want(source, "repodata/repomd.xml", revision)
         until = arrived + self._limits.manifest_hold_s
         is_late = self._clock.boot() >= until
-        if fill is None or fill.error or is_late:
+        is_refused = (fill is None or fill.error) and not self._is_coming(source, revision)
+        if is_refused or is_late:
             if is_late:
                 self._counters.hit("manifest_hold")
-            return self._hold_stale(arrived) or self._error(request, 404, "not found")
+            return self._not_here(request, source, revision, arrived)
         return Hold(min(until, self._clock.boot() + MANIFEST_LOOK_S), "manifest_hold")
 
     def _elsewhere(self, request: Request, route: Pinned, client: Client) -> Reply | None:

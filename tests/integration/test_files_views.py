@@ -215,6 +215,26 @@ def test_a_path_of_a_revision_that_only_others_have_is_served_once_its_manifest_
     assert time.monotonic() - began < 0.5, "that nobody has it is known"
 
 
+def test_a_live_revision_whose_manifest_is_not_to_be_had_is_never_answered_404(
+    tmp_path: Path,
+) -> None:
+    """A station that has just thawed: its peers have what it lacks, and 404 would be taken for the truth."""
+    with FilesLab(tmp_path, limits={"manifest_hold_s": 1.0}) as lab:
+        lab.storage.add(SOURCE, OLD)
+        old, new = revision_of(OLD), revision_of(NEW)
+        view = SourceView(live=Publication(2, 2, new), revisions=(old,), announced=(new,))
+        lab.feed.show(lab.snapshot(sources={SOURCE: view}, listed=frozenset({SOURCE})))
+        lab.wait_ready()
+        for path in ("repodata/repomd.xml", f"@{new}/Packages/new.rpm"):
+            with lab.connect() as sock:
+                sock.sendall(f"GET {BASE}{path} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+                wait_for(lambda: any(want["revision"] == new for want in lab.feed.wants()))
+                for want in lab.feed.wants():
+                    lab.feed.send({"fill": {**want, "done": False, "error": "no peer answers"}})
+                with pytest.raises((EOFError, ConnectionResetError)):
+                    read_answer(sock)
+
+
 @pytest.mark.parametrize("is_in_contact", [True, False])
 def test_signature_of_a_revision_that_a_station_out_of_reach_may_have_is_asked_for_there(
     lab: FilesLab, is_in_contact: bool

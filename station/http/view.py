@@ -4,8 +4,9 @@ All stations flip at T, but their clocks differ by up to 250 ms. A client that r
 must not get one of each kind: the name that is asked first is held over T, the others flip at T.
 
 The hold begins as early as a client may be cut off between its two requests: where the second one meets a station that
-has just frozen, the balancer needs up to 2.5 s (two checks, 500 ms apart, of 1 s each) to end that connection, and
-dnf asks another station after that. With a hold that began at T - 1 s such clients failed.
+has just frozen, the balancer needs up to 2.6 s to end that connection (500 ms to the next check, 1 s until it has
+failed, 100 ms to the second one, 1 s), and dnf asks another station after that. With a hold that began at T - 1 s such
+clients failed.
 """
 
 import re

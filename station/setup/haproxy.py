@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from station.model.records import GroupRecord, StationRecord
 
-# A station counts as down after two failures half a second apart, as up after two successes: dnf's four tries, which
-# have no pause between them, outlast that.
+# A station counts as down after two failures, as up after two successes. After the first of either the next check comes
+# soon: one that froze is down after at most 2.6 s, within the hold around a flip (station/http/view.py).
 CHECK_EVERY_MS = 500
+CHECK_AGAIN_MS = 100
 CHECK_DEADLINE_MS = 1000
 
 # As the stations' own: idle tunnels end after 5 minutes on their side; the balancer must not be the first.
@@ -92,7 +93,7 @@ defaults
 def _listen(
     kind: str, name: str, port: int, stations: Sequence[StationRecord], options: HaproxyOptions
 ) -> str:
-    check = ["check", f"inter {CHECK_EVERY_MS}ms", "rise 2", "fall 2"]
+    check = ["check", f"inter {CHECK_EVERY_MS}ms fastinter {CHECK_AGAIN_MS}ms", "rise 2", "fall 2"]
     if kind == "https":
         verify = f"verify required ca-file {options.ca_path}" if options.ca_path else "verify none"
         check += ["check-ssl", verify]

@@ -122,17 +122,3 @@ def test_clocks_that_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv("STATION_WALL_OFFSET_MS")
         lab.wait_synced("never")
         scenario.run("clocks -200, 0, +200 ms", SHORT).check(SHORT)
-
-
-def test_shared_storage(tmp_path: Path) -> None:
-    with (
-        LabUnderTest("127.42.4", "--shared") as lab,
-        Haproxy(lab),
-        Scenario(lab, tmp_path, revisions=150, source="never") as scenario,
-    ):
-        holder = lab.stations[0]
-        blows = [
-            Blow(40, lambda: send_all(signal.SIGSTOP)(holder)),
-            Blow(60, lambda: send_all(signal.SIGCONT)(holder)),
-        ]
-        scenario.run("shared storage, one paused", SHORT, blows).check(SHORT)

@@ -2,8 +2,15 @@
 
 import pytest
 
+from station.http.view import HOLD_AFTER_S, HOLD_BEFORE_S
 from station.model.records import GroupRecord, Ports, ServedPorts, StationRecord
-from station.setup.haproxy import HaproxyOptions, render_haproxy
+from station.setup.haproxy import (
+    CHECK_AGAIN_MS,
+    CHECK_DEADLINE_MS,
+    CHECK_EVERY_MS,
+    HaproxyOptions,
+    render_haproxy,
+)
 
 GROUP = GroupRecord(
     id="g", compartment="c", hostname="lb", ports=Ports(proxy=1080, http=1081, https=1443)
@@ -48,6 +55,13 @@ def test_every_station_is_checked_by_its_readiness_on_each_port() -> None:
     assert len(servers) == 6
     assert all(" check " in line and "on-marked-down shutdown-sessions" in line for line in servers)
     assert any(line.startswith("server B [fd00::12]:1443 ") for line in servers)
+
+
+def test_a_station_that_froze_is_down_within_the_hold_around_a_flip() -> None:
+    checks_ms = CHECK_EVERY_MS + CHECK_DEADLINE_MS + CHECK_AGAIN_MS + CHECK_DEADLINE_MS
+    assert checks_ms / 1000 <= HOLD_BEFORE_S - HOLD_AFTER_S
+    servers = [line for line in lines() if line.startswith("server ")]
+    assert all(" inter 500ms fastinter 100ms rise 2 fall 2 " in line for line in servers)
 
 
 def test_a_refused_connection_goes_to_another_station() -> None:

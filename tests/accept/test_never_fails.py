@@ -16,7 +16,7 @@ from tests.integration.never_fails import Blow, Plan, Scenario
 
 pytestmark = pytest.mark.accept
 
-BASE = Plan(seconds=60, longest_s=1500, flips=100, commands=1000, straddling=100, held=50)
+BASE = Plan(seconds=60, longest_s=1000, flips=100, commands=1000, straddling=100, held=50)
 SHORT = Plan(seconds=180, flips=10, commands=100, straddling=10)
 FREEZE_S = 20.0
 AWAY_S = 5.0
@@ -28,7 +28,7 @@ def test_base(balancer: str, tmp_path: Path) -> None:
     with (
         LabUnderTest("127.42.1") as lab,
         Haproxy(lab) if balancer == "haproxy" else nullcontext(),
-        Scenario(lab, tmp_path, revisions=700, source="never") as scenario,
+        Scenario(lab, tmp_path, revisions=500, source="never") as scenario,
     ):
         scenario.run(f"base with {balancer}", BASE).check(BASE)
 

@@ -1,12 +1,16 @@
 """An upstream that changes every few seconds: packages added, updated and deleted, everything signed.
 
-All packages are built and signed before the run begins; a change then costs one createrepo_c and one signature. Each
-revision is a directory of its own and the server moves to it between two requests: what the new revision does not name
-is gone at once, as with the strictest vendor.
+All packages are built and signed before the run begins, once for all scenarios of a process; a change then costs one
+createrepo_c and one signature. Each revision is a directory of its own and the server moves to it between two requests:
+what the new revision does not name is gone at once, as with the strictest vendor.
 """
 
+import atexit
+import functools
 import hashlib
 import os
+import shutil
+import tempfile
 import threading
 from pathlib import Path
 
@@ -22,20 +26,53 @@ NAMES_PER_SPEC = 100
 WINDOW = 12  # packages in one revision
 VERSIONS = 3  # of one package, in the course of its life
 UPDATES = 2  # packages that get a new version in each revision
+SIZE = 20_000
+
+
+class SignedPackages:
+    """Packages 0, 1, 2 … in all their versions, in a directory that lives as long as the process."""
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="packages-"))
+        atexit.register(shutil.rmtree, self.directory, ignore_errors=True)
+        self._count = 0
+
+    def build(self, count: int) -> None:
+        """So many packages are there from now on."""
+        names = [name_of(index) for index in range(self._count, count)]
+        for version in range(1, VERSIONS + 1):
+            for start in range(0, len(names), NAMES_PER_SPEC):
+                wanted = [
+                    (name, f"{version}.0", "") for name in names[start : start + NAMES_PER_SPEC]
+                ]
+                built = build_packages(wanted, self.directory, SIZE, version)
+                signing_key().sign_packages(built)
+        self._count = max(self._count, count)
+
+
+@functools.cache
+def signed_packages() -> SignedPackages:
+    """Those of this process."""
+    return SignedPackages()
+
+
+def name_of(index: int) -> str:
+    """The name of package `index`."""
+    return f"never-{index:04d}"
 
 
 class ChangingRepository:
     """Revisions 0, 1, 2 …: each adds one package, deletes the oldest and updates two others."""
 
-    def __init__(self, root: Path, revisions: int, size: int = 20_000) -> None:
+    def __init__(self, root: Path, revisions: int) -> None:
         self._root = root
-        self._pool = root / "pool"
-        self._pool.mkdir(parents=True)
+        self._root.mkdir(parents=True)
+        self._packages = signed_packages()
+        self._packages.build(WINDOW + revisions)
         self._numbers: dict[str, int] = {}
         self._lock = threading.Lock()
         self.number = -1
         self._revisions = revisions
-        self._build(size)
         self.advance()
 
     @property
@@ -64,8 +101,8 @@ class ChangingRepository:
             # The oldest was updated first; each gets its last version some time before it goes.
             age = WINDOW - place
             version = 1 + min(VERSIONS - 1, max(0, (age - 1) * UPDATES // WINDOW))
-            name = f"{self._name(number + place)}-{version}.0-1.noarch.rpm"
-            os.link(self._pool / name, target / name)
+            name = f"{name_of(number + place)}-{version}.0-1.noarch.rpm"
+            os.link(self._packages.directory / name, target / name)
         stamp = str(EPOCH + 3600 * number)
         options = ["--quiet", "--no-database", "--workers", "1", "--unique-md-filenames"]
         run("createrepo_c", *options, "--revision", stamp, "--set-timestamp-to-revision", target)
@@ -75,20 +112,6 @@ class ChangingRepository:
             self._numbers[hashlib.sha256(repomd.read_bytes()).hexdigest()] = number
         self.number = number
         return target
-
-    def _build(self, size: int) -> None:
-        names = [self._name(i) for i in range(WINDOW + self._revisions)]
-        for version in range(1, VERSIONS + 1):
-            for start in range(0, len(names), NAMES_PER_SPEC):
-                wanted = [
-                    (name, f"{version}.0", "") for name in names[start : start + NAMES_PER_SPEC]
-                ]
-                built = build_packages(wanted, self._pool, size, version)
-                signing_key().sign_packages(built)
-
-    @staticmethod
-    def _name(index: int) -> str:
-        return f"never-{index:04d}"
 
 
 def publish_next(repository: ChangingRepository, upstream: Upstream) -> None:

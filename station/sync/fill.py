@@ -1,8 +1,6 @@
 """Fills: single files that clients wait for, into growing files that workers send from while they grow."""
 
 import contextlib
-import itertools
-import os
 from pathlib import Path
 
 from station.repo.checksum import Checksum
@@ -20,11 +18,9 @@ from station.sync.failure import SyncFailed
 from station.sync.fetch import FetchFailed
 from station.sync.objects import Objects
 from station.sync.order import Order
-from station.sync.partial import Growing, writing
+from station.sync.partial import Growing, name_of_fill, name_of_sync, writing
 from station.sync.peers import Peers
 from station.sync.staging import Staging
-
-_numbers = itertools.count()
 
 
 class Fill:
@@ -67,11 +63,10 @@ class Fill:
 
     async def _fill(self, wanted: Wanted) -> None:
         facts = {"sha256": wanted.checksum.hex, "size": wanted.size, "mtime": wanted.mtime}
-        syncs = f"object-*~{wanted.checksum.hex[:64]}"
+        syncs = name_of_sync("*", wanted.checksum.hex)
         if not self._objects.has(wanted) and not await comes_anyway(self._pool, wanted, syncs):
             with writing():
-                name = f"fill-{os.getpid()}-{next(_numbers)}~{wanted.checksum.hex}"
-                place = self._pool.new_partial(name)
+                place = self._pool.new_partial(name_of_fill(wanted.checksum.hex))
             growing = Growing(place, wanted.checksum, wanted.size)
             try:
                 with writing():

@@ -19,7 +19,13 @@ from station.sync.content import Stored
 from station.sync.failure import SyncFailed
 from station.sync.fetch import Bulk, Counter, FetchFailed
 from station.sync.order import Order
-from station.sync.partial import Partial, storage_failure, writing
+from station.sync.partial import (
+    Partial,
+    name_of_fill,
+    name_of_sync,
+    storage_failure,
+    writing,
+)
 from station.sync.peers import Peers
 
 THREADS = 4  # fsyncs under way: a journal commits several for the price of one
@@ -31,6 +37,7 @@ class Objects:
 
     def __init__(self, order: Order, upstream: Bulk, peers: Peers) -> None:
         self._order = order
+        self._is_fill = order.kind == "fill"
         self._layout = Layout(order.storage)
         self._pool = Pool(self._layout, order.station)
         self._upstream = upstream
@@ -47,13 +54,14 @@ class Objects:
             return wanted.sha256 is not None and self._pool.has(wanted.sha256, wanted.size)
 
     async def get(self, path: str, checksum: Checksum, size: int | None, count: Counter) -> Stored:
-        """Fetch the object and give it its name in the pool; a partial of an earlier run is continued.
+        """Fetch the object and give it its name in the pool; a sync goes on with the partial of an earlier run.
 
         Raises FetchFailed: not to be had, or not the right bytes; SyncFailed "no-space", "storage".
         """
         if size is not None and checksum.kind == "sha256":
             wanted = Wanted(path, checksum, size, 0)
-            if await comes_anyway(self._pool, wanted, f"fill-*~{checksum.hex}"):
+            other = name_of_sync("*", checksum.hex) if self._is_fill else f"fill-*~{checksum.hex}"
+            if await comes_anyway(self._pool, wanted, other):
                 return Stored(checksum.hex, size)
         with writing():
             place = self._pool.new_partial(self._name(checksum.hex))
@@ -62,6 +70,10 @@ class Objects:
             with writing():
                 partial.open(resume=True)
             return await self.bring(path, partial, count)
+        except BaseException:
+            if self._is_fill:
+                partial.discard()
+            raise
         finally:
             partial.close()
 
@@ -128,12 +140,13 @@ class Objects:
     def reclaim(self) -> None:
         """Remove the partials of this source. Never raises: what stays is found by the next run."""
         with contextlib.suppress(OSError):
-            for path in self._layout.partial(self._order.station).glob(self._name("*")):
+            for path in self._layout.partial(self._order.station).glob(
+                name_of_sync(self._order.source, "*")
+            ):
                 path.unlink(missing_ok=True)
 
     def _name(self, digits: str) -> str:
-        """Of a partial: found again after a kill, one writer at a time, no other kind of file begins so."""
-        return f"object-{self._order.source}~{digits[:64]}"
+        return name_of_fill(digits) if self._is_fill else name_of_sync(self._order.source, digits)
 
     async def _from_upstream(self, path: str, partial: Partial, count: Counter) -> str:
         url = self._order.url + to_url_path(path)

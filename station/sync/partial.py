@@ -5,6 +5,7 @@ The bytes that are already there are hashed again when a download resumes: nothi
 
 import contextlib
 import errno
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,21 @@ RESUME_BYTES_MIN = 256 * 1024  # below, asking for the rest costs more than fetc
 READ_BYTES = 1024 * 1024  # hashing is fastest in pieces of this size
 VALIDATOR_CHARS_MAX = 512  # an ETag; a longer one is not kept
 UNKNOWN_BYTES_MAX = 1024**3  # a metadata file of which repomd.xml does not say the size
+
+_numbers = itertools.count()
+
+
+def name_of_sync(source: str, digits: str) -> str:
+    """The name of a partial that a later run of this source goes on with. `digits`: its checksum, or a pattern."""
+    return f"object-{source}~{digits[:64]}"
+
+
+def name_of_fill(digits: str) -> str:
+    """The name of a partial of this process alone, also where a sync is fetching the same object at this moment.
+
+    Two that wrote into one file would go on writing when the first has given it its name in the pool.
+    """
+    return f"fill-{os.getpid()}-{next(_numbers)}~{digits[:64]}"
 
 
 class Partial:

@@ -231,6 +231,25 @@ async def test_a_fill_of_repomd_brings_the_manifest_of_its_revision(
     assert not station.is_complete(theirs["revision"])
 
 
+async def test_a_fill_of_repomd_and_a_copy_at_the_same_moment_write_into_files_of_their_own(
+    station: Syncing, fills: Fills, peer: Peer, repository: Repository
+) -> None:
+    theirs = await peer.syncing.run()
+    peer.offer(theirs["revision"])
+    peer.server.fault("/pool/", "delay", 0.5)
+    copy = asyncio.create_task(station.run("copy", revision=theirs["revision"]))
+    await fills.order(path="repodata/repomd.xml", revision=theirs["revision"])
+    seen: set[str] = set()
+    while not copy.done():
+        seen |= {name.partition("-")[0] for name in station.left_over() if "~" in name}
+        await asyncio.sleep(0.01)
+    assert (await copy)["event"] == "staged", await copy
+    assert [(await fills.next())["event"] for _ in range(2)] == ["metadata", "filled"]
+    assert seen == {"fill", "object"}
+    assert station.stored(theirs["revision"]) == repository.files()
+    assert station.left_over() == []
+
+
 async def test_a_fill_that_the_peer_breaks_off_goes_on_from_upstream_in_the_same_file(
     station: Syncing, fills: Fills, peer: Peer, upstream: Upstream
 ) -> None:

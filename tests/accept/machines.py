@@ -31,8 +31,8 @@ mount -t overlay overlay -o lowerdir=/,upperdir={disk}/upper,workdir={disk}/work
 cd {disk}/root
 mount -t proc proc proc
 for name in sys dev; do mount --rbind /$name $name; done
-mount --rbind {checkout} .{checkout}
 mount -t tmpfs tmpfs run && mount -t tmpfs tmpfs tmp
+mkdir -p .{checkout} && mount --rbind {checkout} .{checkout}
 hostname {name}
 ip link set lo up
 exec chroot {disk}/root sleep infinity

@@ -132,8 +132,10 @@ class Checks:
 
     def _is_complete(self, station: Station, revision: Revision) -> bool:
         """Or was, when it last could say so."""
-        is_lost = self._world.time - station.storage.lost_at < STALE_S
-        return revision in station.storage.complete() or is_lost
+        storage = station.storage
+        if revision in storage.complete():
+            return True
+        return revision in storage.lost and self._world.time - storage.lost_at < STALE_S
 
     def _is_by_fill(self, station: Station) -> bool:
         return station.by_fill() or self._world.time - station.disturbed_at < STALE_S

@@ -36,7 +36,8 @@ class Storage:
     done: dict[Revision, float] = field(default_factory=dict)
     live: Publication | None = None
     trouble: str = ""  # "missing": nothing can be read; "full": nothing can be written
-    lost_at: float = -1e9
+    lost: frozenset[Revision] = frozenset()  # complete when it was last lost, or out of sight …
+    lost_at: float = -1e9  # … at this time
 
     def complete(self) -> frozenset[Revision]:
         if self.trouble == "missing":
@@ -44,7 +45,12 @@ class Storage:
         return frozenset(revision for revision, done in self.done.items() if done >= SIZE)
 
     def lose(self, now: float) -> None:
-        self.orders, self.done, self.live, self.lost_at = {}, {}, None, now
+        self.go(now)
+        self.orders, self.done, self.live = {}, {}, None
+
+    def go(self, now: float) -> None:
+        """It is lost, or out of sight, from now on; its stations have not said so yet."""
+        self.lost, self.lost_at = self.complete(), now
 
 
 @dataclass(frozen=True)

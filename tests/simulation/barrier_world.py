@@ -182,6 +182,8 @@ class World:
 
     def set_trouble(self, station: Station, trouble: str) -> None:
         self.tell(station.name, f"storage {trouble or 'is well'}")
+        if trouble == "missing":
+            station.storage.go(self.time)
         station.storage.trouble = trouble
         for other in self.stations.values():
             if other.storage is station.storage:

@@ -40,6 +40,12 @@ def test_barrier_without_one_of_its_rules_is_found_out(name: str) -> None:
             run_seed(seed, variant)
 
 
+@pytest.mark.parametrize("seed", [37933])
+def test_histories_that_were_judged_wrong_before_hold(seed: int) -> None:
+    """37933: all share a storage that goes missing; the writer believes what one of them said 0.2 s before."""
+    run_seed(seed)
+
+
 @pytest.mark.skipif("STATION_SEED" not in os.environ, reason="STATION_SEED=N tells one story")
 def test_one_seed_tells_its_story() -> None:
     print(run_seed(int(os.environ["STATION_SEED"])).story())

@@ -1,17 +1,12 @@
 """The proxy worker: one process that is the forward proxy of a station.
 
-Started by the supervisor with its settings as JSON in STATION_SETTINGS; inherits its listening sockets. The rules come
-from the settings until control has sent a snapshot, from the snapshot after that.
+The rules come from the settings until control has sent a snapshot, from the snapshot after that.
 """
 
 import asyncio
 import errno
-import gc
 import hashlib
-import json
-import os
 import resource
-import signal
 import socket
 import sys
 from collections.abc import Iterable
@@ -22,15 +17,15 @@ from lbproxy.relay import PIPES_MAX, Relay, Tunnel
 from station.forward.outer import parse_outer
 from station.forward.policy import Policy, parse_rules
 from station.runtime.clock import system_clock
-from station.runtime.leash import READY, Leash
-from station.runtime.lines import line, set_process
-from station.serve.egress import Resolver
+from station.runtime.lines import line
+from station.serve.egress import KEEPALIVE, Resolver
 from station.serve.feed import Feed
 from station.serve.guard import Guard
 from station.serve.limits import Counters, Limits
 from station.serve.preface import Balancers
 from station.serve.proxy_connection import ProxyConnection
 from station.serve.rulings import Rulings
+from station.serve.worker import Worker, inherited, run
 from station.serve.world import World
 
 WAITING_MAX = (
@@ -73,12 +68,11 @@ class Listener:
                 return
 
 
-class ProxyWorker:
-    """The composition of one worker. Settings as the supervisor writes them."""
+class ProxyWorker(Worker):
+    """See Worker."""
 
     def __init__(self, settings: dict[str, Any], loop: asyncio.AbstractEventLoop) -> None:
-        """Raises KeyError, ValueError for bad settings, OSError for a bad descriptor."""
-        self._loop, self._settings = loop, settings
+        super().__init__(settings, loop)
         self.counters = Counters()
         limits = Limits.from_settings(settings.get("limits") or {})
         self.guard = Guard(limits, self.counters)
@@ -90,7 +84,6 @@ class ProxyWorker:
         self.via = "station-" + hashlib.blake2b(self.files.encode(), digest_size=6).hexdigest()
         self.outer = parse_outer(settings.get("forward") or "")
         self.connections: set[ProxyConnection] = set()
-        self.ended = loop.create_future()
         self._drain_s = limits.drain_s
         self._tunnels = 0
         self._tunnels_by_client: dict[str, int] = {}
@@ -113,16 +106,19 @@ class ProxyWorker:
         self._feed.on_stop = self.drain
         policy = Policy.build(hosts=settings["hosts"], destinations=settings["destinations"])
         self.rulings = Rulings(policy, self.via)
-        self._listeners = [Listener(self, _inherited(each["fd"])) for each in settings["listeners"]]
+        self._listeners = [
+            Listener(self, _listening_socket(int(each["fd"]))) for each in settings["listeners"]
+        ]
 
     def start(self) -> None:
         """Begin to accept."""
         self._feed.attach(self._loop)
         self.guard.attach(self._loop)
         self._accept(True)
+        self.on_ready()
 
     def drain(self) -> None:
-        """Stop accepting, let tunnels end within drain_s, then end. A second call ends at once."""
+        """See Worker. A second call ends at once."""
         if self._world.is_draining:
             self._finish()
             return
@@ -135,8 +131,10 @@ class ProxyWorker:
         self._loop.call_later(self._drain_s, self._finish)
         self._check_drained()
 
+    terminate = drain
+
     def close(self) -> None:
-        """Give everything back."""
+        """See Worker."""
         for connection in list(self.connections):
             connection.close()
         self.relay.close()
@@ -278,10 +276,6 @@ class ProxyWorker:
         else:
             self._loop.call_later(_DRAIN_CHECK_S, self._check_drained)
 
-    def _finish(self) -> None:
-        if not self.ended.done():
-            self.ended.set_result(None)
-
     def _all_counters(self) -> dict[str, int]:
         return self.counters.all() | {
             "connections": len(self.connections),
@@ -312,52 +306,13 @@ def _valid(destinations: Iterable[str]) -> list[str]:
     return found
 
 
-def _inherited(descriptor: int) -> socket.socket:
-    """The listening socket, with what accepted connections inherit from it."""
-    sock = socket.socket(fileno=int(descriptor))
-    sock.setblocking(False)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        (socket.TCP_KEEPIDLE, 60),
-        (socket.TCP_KEEPINTVL, 15),
-        (socket.TCP_KEEPCNT, 4),
-    ):
+def _listening_socket(descriptor: int) -> socket.socket:
+    """Clients of a tunnel may be silent for long: the kernel asks whether they are still there."""
+    sock = inherited(descriptor)
+    for option, value in KEEPALIVE:
         sock.setsockopt(socket.IPPROTO_TCP, option, value)
     return sock
 
 
-async def run(settings: dict[str, Any]) -> None:
-    """Serve until told to stop."""
-    loop = asyncio.get_running_loop()
-    worker = ProxyWorker(settings, loop)
-    leash = Leash.from_environment(worker.drain)
-    if leash is not None:
-        leash.attach(loop)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, worker.drain)
-    worker.start()
-    if leash is not None:
-        leash.report(READY)
-    gc.collect()
-    gc.freeze()
-    line("info", "worker.started")
-    await worker.ended
-    worker.close()
-    line("info", "worker.ended")
-
-
-def main() -> int:
-    """Entry point: settings from the environment, exit status as the return value."""
-    settings = json.loads(os.environ["STATION_SETTINGS"])
-    set_process(settings["name"])
-    try:
-        asyncio.run(run(settings))
-    except (KeyError, ValueError, OSError) as error:
-        line("error", "worker.cannot_start", error=repr(error))
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(ProxyWorker))

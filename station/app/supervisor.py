@@ -13,14 +13,13 @@ import os
 import selectors
 import signal
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from station.app.child import Child, ChildSpec, failures_before, restart_pause_s
+from station.app.child import Child, ChildSpec
+from station.app.children import STOP_S, Children
 from station.app.listeners import ListenError
 from station.app.plan import (
     CONTROL,
@@ -30,15 +29,15 @@ from station.app.plan import (
     open_sockets,
     worker_specs,
 )
-from station.runtime.leash import DRAIN, READY, STOP, STORAGE_ANSWERS, STORAGE_STALLED
+from station.app.reload import Reload, resolve_config
+from station.runtime.clock import Clock, system_clock
+from station.runtime.leash import DRAIN, STOP
 from station.runtime.lines import line, set_process
 from station.runtime.notify import Watchdog, notify
 
 # A balancer that checks every 500 ms and needs two failures has noticed by then.
 CHECK_PERIOD_S = 1.5
-STOP_S = 3.0  # control persists what it has and ends
 HURRY_S = 1.5  # after a second signal; with the last kills that is less than two seconds
-RESOLVE_S = 10.0  # at a reload; the supervisor stands still meanwhile
 TURN_S = 0.5
 PAUSED_AFTER_S = 2.0  # a turn takes no longer, unless we were stopped or the machine slept
 POLL_S = 0.05
@@ -49,22 +48,18 @@ END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Supervisor:
     """The processes of one station. `config`: as station.app.resolve prints it; read again at SIGHUP."""
 
-    def __init__(self, config_path: Path, config: dict[str, Any]) -> None:
+    def __init__(
+        self, config_path: Path, config: dict[str, Any], clock: Clock | None = None
+    ) -> None:
         self._config_path = config_path
         self._config = config
-        self._children: dict[str, Child] = {}
-        self._replaced: dict[str, Child] = {}  # at work until their successors are ready
-        self._leaving: list[Child] = []  # told to stop; reaped, never started again
-        self._awaited: dict[str, ChildSpec] = {}  # of a reload: those not ready yet
-        self._due: dict[str, tuple[float, ChildSpec]] = {}  # name → when to start again
-        self._failures: dict[str, int] = {}
+        self._clock = clock or system_clock()
         self._selector = selectors.DefaultSelector()
+        self._children = Children(self._selector, self._clock, self._became_ready)
+        self._reload = Reload(self._children)
         self._signals: list[int] = []
         self._watchdog = Watchdog.from_environment()
-        self._storage_stalled = False
-        self._is_ready = False
-        self._reload_requested = False
-        self._stop_requested = False
+        self._is_ready = self._stop_requested = False
 
     def run(self) -> int:
         """Until told to stop. The exit code: 0 stopped, 2 no group, or something of ours is in use."""
@@ -88,7 +83,7 @@ class Supervisor:
             return 2
         self._wake_on_signals()
         for spec in self._specs():
-            self._start(spec)
+            self._children.start(spec)
         while not self._stop_requested:
             self._turn()
         return self._stop_all()
@@ -102,21 +97,21 @@ class Supervisor:
     # One turn: signals, reports, deaths, silences, starts.
 
     def _turn(self) -> None:
-        began = boot_now()
+        began = self._clock.boot()
         self._listen(TURN_S)
         self._obey_signals()
-        now = boot_now()
+        now = self._clock.boot()
         if now - began > PAUSED_AFTER_S:
-            self._forgive_silence(now)
-        self._reap(now)
-        self._kill_the_silent(now)
-        self._start_the_due(now)
+            self._children.forgive_silence(now)
+        self._children.reap(now)
+        self._children.kill_the_silent(now)
+        self._children.start_the_due(now)
 
     def _listen(self, seconds: float) -> None:
         """Reports and signals, for so long or until the first."""
         for key, _ in self._selector.select(seconds):
             key.data()
-        self._watchdog.feed(boot_now())
+        self._watchdog.feed(self._clock.boot())
 
     def _obey_signals(self) -> None:
         while self._signals:
@@ -124,146 +119,30 @@ class Supervisor:
             if number in END_SIGNALS:
                 self._stop_requested = True
             elif number == signal.SIGHUP:
-                self._reload_requested = True
-        # One after the other: of several requests during a reload one is left. It is the cure of one that failed.
-        is_failing = any(name in self._failures for name in self._awaited)
-        is_free = is_failing or not self._awaited
-        if self._reload_requested and is_free and not self._stop_requested:
-            self._reload_requested = False
-            self._reload()
+                self._reload.is_requested = True
+        if self._reload.is_due and not self._stop_requested:
+            self._reload.is_requested = False
+            self._begin_reload()
 
-    def _start(self, spec: ChildSpec) -> None:
-        child = Child.start(spec, now=boot_now())
-        self._children[spec.name] = child
-        self._selector.register(
-            child.leash, selectors.EVENT_READ, lambda child=child: self._listen_to(child)
-        )
-
-    def _listen_to(self, child: Child) -> None:
-        try:
-            reports = child.leash.recv(4096)
-        except BlockingIOError:
-            return
-        except OSError:
-            reports = b""
-        if not reports:
-            self._unlisten(child)
-            return
-        child.last_beat = boot_now()
-        child.has_beaten = True
-        if READY in reports:
-            self._became_ready(child)
-        for report in reports:
-            if report in (STORAGE_STALLED[0], STORAGE_ANSWERS[0]):
-                self._storage_stalled = report == STORAGE_STALLED[0]
-
-    def _became_ready(self, child: Child) -> None:
-        name = child.spec.name
+    def _became_ready(self, name: str) -> None:
         if name == CONTROL:
             if not self._is_ready:
                 self._is_ready = True
                 notify("READY=1\nSTATUS=serving")
                 line("info", "station.ready")
-            self._replace_workers()
-        if old := self._replaced.pop(name, None):
-            self._retire(old, self._config["limits"]["drain_s"])
-        if self._awaited.pop(name, None) and not self._awaited:
-            notify("READY=1")
-            line("info", "station.reloaded")
+            self._reload.replace_workers()
+        self._children.took_over(name, self._config["limits"]["drain_s"])
+        self._reload.became_ready(name)
 
-    def _unlisten(self, child: Child) -> None:
-        if child.leash.fileno() < 0:
-            return  # its end of the leash was seen before its death
-        self._selector.unregister(child.leash)
-        child.leash.close()
-
-    def _reap(self, now: float) -> None:
-        for child in [*self._children.values(), *self._replaced.values(), *self._leaving]:
-            code = child.process.poll()
-            if code is None:
-                if now > child.kill_at:
-                    child.kill()
-                continue
-            self._unlisten(child)
-            if child in self._leaving:
-                self._leaving.remove(child)
-                continue
-            name = child.spec.name
-            if self._replaced.get(name) is child:
-                del self._replaced[name]
-                continue
-            del self._children[name]
-            lived_s = now - child.started_at
-            failures = failures_before(lived_s, self._failures.get(name, 0))
-            self._failures[name] = failures + 1
-            pause = restart_pause_s(lived_s, failures)
-            line("warning", "child.died", child=name, exit=code, restart_in_s=pause)
-            self._due[name] = (now + pause, child.spec)
-
-    def _forgive_silence(self, now: float) -> None:
-        """It was us who stood still, and with us, as a rule, everybody: a thawed station keeps its workers."""
-        line("warning", "supervisor.was_paused")
-        for child in [*self._children.values(), *self._replaced.values()]:
-            child.last_beat = now
-
-    def _kill_the_silent(self, now: float) -> None:
-        for child in [*self._children.values(), *self._replaced.values()]:
-            if child.is_silent(now):
-                line("error", "child.silent", child=child.spec.name, pid=child.process.pid)
-                child.kill()
-                # A process in an uninterruptible sleep is not killed each turn.
-                child.last_beat = now
-
-    def _start_the_due(self, now: float) -> None:
-        for name, (when, spec) in list(self._due.items()):
-            waits_for_storage = self._storage_stalled and spec.module.endswith("files_worker")
-            # One registry, one writer: the next control waits for the end of the last.
-            waits_for_control = name == CONTROL and any(
-                child.spec.name == CONTROL for child in self._leaving
-            )
-            if now >= when and not waits_for_storage and not waits_for_control:
-                del self._due[name]
-                self._start(spec)
-
-    # Reload and stop.
-
-    def _reload(self) -> None:
+    def _begin_reload(self) -> None:
         config = resolve_config(self._config_path)
         if config is None:
             line("error", "reload.refused", cure="the old settings stay in force")
             return
-        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         if keys := needs_restart(self._config, config):
             line("warning", "reload.needs_restart", keys=" ".join(keys))
         self._config = config
-        self._awaited = {spec.name: spec for spec in self._specs()}
-        self._due = {CONTROL: (0.0, self._awaited[CONTROL])}
-        if control := self._children.pop(CONTROL, None):
-            self._retire(control, STOP_S)
-
-    def _replace_workers(self) -> None:
-        """The new control is ready: start the successors. Both use the same sockets, so nobody is refused."""
-        for name, spec in self._awaited.items():
-            if name == CONTROL or self._is_on_its_way(spec):
-                continue  # control died once more
-            if old := self._children.pop(name, None):
-                if name in self._replaced:
-                    self._retire(old, 0.0)  # of a reload that failed: never ready
-                else:
-                    self._replaced[name] = old
-            self._failures.pop(name, None)
-            self._due.pop(name, None)
-            self._start(spec)
-
-    def _is_on_its_way(self, spec: ChildSpec) -> bool:
-        """Whether this very successor runs or is due; one of an earlier reload, which failed, is another."""
-        child, due = self._children.get(spec.name), self._due.get(spec.name)
-        return (child is not None and child.spec is spec) or (due is not None and due[1] is spec)
-
-    def _retire(self, child: Child, patience_s: float) -> None:
-        child.kill_at = boot_now() + patience_s + STOP_S
-        self._leaving.append(child)
-        child.order(STOP)
+        self._reload.begin(self._specs())
 
     def _await_end(self, children: list[Child], patience_s: float) -> None:
         """Until all have ended; those that have not by then, or HURRY_S after another signal, are killed."""
@@ -281,9 +160,9 @@ class Supervisor:
 
     def _wait(self, seconds: float, is_true: Callable[[], bool]) -> bool:
         """Listen until `is_true`. False: not within `seconds`, or there was a signal to end."""
-        deadline = boot_now() + seconds
+        deadline = self._clock.boot() + seconds
         while not is_true():
-            if boot_now() > deadline or any(number in END_SIGNALS for number in self._signals):
+            if self._clock.boot() > deadline or self._is_told_to_end:
                 return False
             self._listen(POLL_S)
         return True
@@ -291,14 +170,14 @@ class Supervisor:
     def _stop_all(self) -> int:
         notify("STOPPING=1")
         line("info", "station.stopping")
-        control = self._children.pop(CONTROL, None)
-        workers = [*self._children.values(), *self._replaced.values(), *self._leaving]
+        control = self._children.at_work.pop(CONTROL, None)
+        workers = self._children.all()
         if control:
             control.order(DRAIN)
             self._wait(CHECK_PERIOD_S, lambda: False)
         for child in workers:
             child.order(STOP)
-        is_hurried = any(number in END_SIGNALS for number in self._signals)
+        is_hurried = self._is_told_to_end
         if not is_hurried:
             drain_s = self._config["limits"]["drain_s"]
             is_hurried = not self._wait(drain_s, lambda: have_ended(workers))
@@ -309,6 +188,10 @@ class Supervisor:
             self._await_end([control], STOP_S)
         line("info", "station.stopped")
         return 0
+
+    @property
+    def _is_told_to_end(self) -> bool:
+        return any(number in END_SIGNALS for number in self._signals)
 
     def _wake_on_signals(self) -> None:
         ours, theirs = socket.socketpair()
@@ -332,29 +215,6 @@ def lock(state: Path) -> int:
     directory = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return directory
-
-
-def resolve_config(path: Path) -> dict[str, Any] | None:
-    """The configuration by way of a short-lived process; None after its problems were printed."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "station.app.resolve", str(path)],
-            stdout=subprocess.PIPE,
-            check=False,
-            timeout=RESOLVE_S,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        line("error", "config.unreadable", error=str(error))
-        return None
-    if done.returncode:
-        return None
-    config: dict[str, Any] = json.loads(done.stdout)
-    return config
-
-
-def boot_now() -> float:
-    """Seconds since boot, suspension included."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def main() -> None:

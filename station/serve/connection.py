@@ -1,32 +1,27 @@
-"""One client's connection: reads heads, has them answered in order, sends. Callbacks, no task per connection."""
+"""One client's connection: has its requests answered in order. Callbacks, no task per connection."""
 
 import ssl
 from dataclasses import replace
 
-from station.http.answer import error_answer
-from station.http.head import Refusal, Request, find_end, parse_head
+from station.http.head import Refusal, Request
 from station.runtime.clock import system_clock
 from station.serve.memo import Memo
 from station.serve.pool import ObjectMissing
+from station.serve.reader import RECEIVE_BYTES, Reader
 from station.serve.relay import Relay
 from station.serve.reply import Client, Complete, Drop, FromFile, Hold, ToControl
-from station.serve.sender import Sender
 from station.serve.shared import Shared, boot
 from station.serve.transfer import BytesTransfer, FileTransfer, Socket, send
 
-RECEIVE_BYTES = 8192
-REQUESTS_PER_EVENT = 32  # of one pipelining client, before the others have their turn
-LINGER_BYTES_MAX = 256 * 1024
 _RESET_LIMITS = frozenset({"minimum_rate", "fill_stall"})  # an answer was under way
 _clock = system_clock()
 
 
-class Connection(Sender):
+class Connection(Reader):
     """`address` is what the per-address cap counts, None where there is none."""
 
     __slots__ = (
-        "_answering", "_arrived", "_buffer", "_close_after", "_head", "_is_admitted", "_lingered", "_memo",
-        "_recv", "_relay", "_request", "_send", "_served", "address",
+        "_answering", "_arrived", "_close_after", "_is_admitted", "_memo", "_send", "_served", "address",
     )  # fmt: skip
 
     def __init__(
@@ -34,31 +29,14 @@ class Connection(Sender):
     ) -> None:
         super().__init__(shared, sock, client)
         self.address, self._memo = address, memo
-        self._recv, self._send = sock.recv, sock.send
-        self._buffer = bytearray()
-        self._head = b""
-        self._request: Request | None = None
+        self._send = sock.send
         self._answering: tuple[Request, int, int] | None = None  # for the access log
         self._arrived = 0.0
-        self._relay: Relay | None = None
         self._close_after = False
-        self._served = self._lingered = 0
+        self._served = 0
         shared.connections.add(self)
         self._is_admitted = shared.guard.admit(address)
         shared.guard.watch(self, shared.limits.head_s, "head")
-
-    @property
-    def is_idle(self) -> bool:
-        """Between two requests."""
-        is_busy = self._request or self._transfer or self._relay or self._buffer
-        return not is_busy
-
-    def close_if_idle(self) -> None:
-        """Close between two requests; one that has arrived by now is answered first."""
-        if self.is_idle:
-            self.readable()
-        if self.is_idle:
-            self.close()
 
     def begin(self, data: bytes | None) -> None:
         """The first call: `data` was read already, or nothing was there yet."""
@@ -71,24 +49,6 @@ class Connection(Sender):
         """The first call where most of the only answer was sent already: send the rest and close."""
         self._served, self._close_after = 1, True
         self._start(BytesTransfer(rest))
-
-    def readable(self) -> None:
-        """Bytes arrived, or may have."""
-        if (
-            self._transfer is not None
-        ):  # the next request waits in the kernel until this answer is out
-            self.pause_reading()
-            return
-        try:
-            data = self._recv(RECEIVE_BYTES)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            if not self._is_reading:
-                self.read_with(self.readable)
-            return
-        except OSError:
-            self.close()
-            return
-        self._take(data)
 
     def _take(self, data: bytes) -> None:
         if not self._buffer:
@@ -147,46 +107,7 @@ class Connection(Sender):
         self._start(FileTransfer(file.head, fd, file.offset, file.offset + file.length))
         return True
 
-    def _advance(self) -> None:
-        """Answer the requests in the buffer, in order, while nothing is in the way."""
-        for _ in range(REQUESTS_PER_EVENT):
-            is_busy = self._request or self._transfer or self._relay or self.limit == "linger"
-            if is_busy or not self.is_open:
-                return
-            buffer = self._buffer
-            while buffer[:2] == b"\r\n":  # RFC 9112, 2.2: an empty line before a request is ignored
-                del buffer[:2]
-            end = find_end(buffer)
-            if end is None:
-                self._wait_for_head()
-                return
-            if isinstance(end, Refusal):
-                self._refuse(end)
-                return
-            self._head = bytes(buffer[:end])
-            del buffer[:end]
-            self._take_head()
-        if self.is_open:
-            self.pause_reading()  # the end of the client's bytes must not overtake those in the buffer
-            self._loop.call_soon(self._advance)
-
-    def _wait_for_head(self) -> None:
-        if self.has_decrypted:
-            self._loop.call_soon(self._read_decrypted)
-        elif not self._is_reading:
-            self.read_with(self.readable)
-        if self._buffer and self.limit != "head":
-            self._shared.guard.watch(self, self._shared.limits.head_s, "head")
-
-    def _read_decrypted(self) -> None:
-        if self.is_open:
-            self.readable()
-
-    def _take_head(self) -> None:
-        request = parse_head(self._head)
-        if isinstance(request, Refusal):
-            self._refuse(request)
-            return
+    def _take_request(self, request: Request) -> None:
         shared = self._shared
         self._served += 1
         if self._served >= shared.limits.requests:
@@ -280,14 +201,6 @@ class Connection(Sender):
         else:
             self.close()
 
-    def _go_on(self) -> None:
-        if not self.is_open:
-            return
-        if self._buffer or self.has_decrypted:
-            self._loop.call_soon(self._advance)
-        elif not self._is_reading:
-            self.read_with(self.readable)
-
     def _hold(self, reply: Hold) -> None:
         shared = self._shared
         if self not in shared.held:
@@ -321,42 +234,6 @@ class Connection(Sender):
         self._relay = Relay(shared, self, self._client, first)
         self._relay.start()
 
-    def _refuse(self, refusal: Refusal) -> None:
-        """Say why, once; then nothing on this connection can be trusted."""
-        shared = self._shared
-        shared.counters.add("refused")
-        shared.counters.add(f"requests_{self._client.listener}_{refusal.status}")
-        data = error_answer(refusal.status, refusal.reason, date=int(_clock.wall()))
-        try:
-            send(self._sock, data)
-        except OSError:  # full or gone: an error is not worth a wait
-            self.close()
-            return
-        self._linger()
-
-    def _linger(self) -> None:
-        """Our last word was said; read what was under way, so that no reset overtakes it."""
-        self._buffer.clear()
-        self._request = None
-        try:
-            self.end_sending()
-        except (OSError, ValueError):
-            self.close()
-            return
-        self._shared.guard.watch(self, self._shared.limits.linger_s, "linger")
-        self.read_with(self._discard)
-
-    def _discard(self) -> None:
-        try:
-            data = self._recv(RECEIVE_BYTES)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return
-        except (OSError, ValueError):
-            data = b""
-        self._lingered += len(data)
-        if not data or self._lingered > LINGER_BYTES_MAX:
-            self.close()
-
     def expire(self, limit: str) -> None:
         """See guard.Guarded."""
         shared = self._shared
@@ -376,7 +253,7 @@ class Connection(Sender):
         self.close(is_reset=True)
 
     def close(self, *, is_reset: bool = False) -> None:
-        """Give back everything. May be called more than once."""
+        """See Reader."""
         if not self.is_open:
             return
         shared = self._shared

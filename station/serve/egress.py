@@ -28,7 +28,7 @@ _ADDRESSES_MAX: Final = (
 )
 _THREADS: Final = 8
 _WAITING_MAX: Final = 256  # a resolver that is silent must not collect requests without bound
-_KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 
 Judge = Callable[[str], str | None]
 
@@ -207,7 +207,7 @@ class Dial:
             return
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in _KEEPALIVE:
+        for option, value in KEEPALIVE:
             self._sock.setsockopt(socket.IPPROTO_TCP, option, value)
         code = self._sock.connect_ex(self._address)
         if code == errno.EINPROGRESS:

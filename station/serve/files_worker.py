@@ -1,23 +1,15 @@
-"""The files worker: one process that serves the mirrored files over HTTP and HTTPS. It only reads.
-
-Started by the supervisor with its settings as JSON in STATION_SETTINGS; inherits its listening sockets.
-"""
+"""The files worker: one process that serves the mirrored files over HTTP and HTTPS. It only reads."""
 
 import asyncio
-import gc
-import json
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from station.runtime.clock import system_clock
-from station.runtime.leash import READY, Leash
-from station.runtime.lines import line, set_process
+from station.runtime.lines import line
 from station.serve.access_log import AccessLog
 from station.serve.faults import NONE, Faults
 from station.serve.feed import Feed
@@ -32,6 +24,7 @@ from station.serve.preface import Balancers
 from station.serve.router import Router
 from station.serve.shared import Shared
 from station.serve.tls import Certificate
+from station.serve.worker import Worker, inherited, run
 from station.serve.world import World
 
 HOUSEKEEPING_S = 1.0
@@ -39,12 +32,11 @@ DRAIN_CHECK_S = 0.1
 FIRST_WORD_S = 0.5  # control takes longer to start, and fixed names and health need no word of it
 
 
-class FilesWorker:
-    """The composition of one worker. Settings as the supervisor writes them."""
+class FilesWorker(Worker):
+    """See Worker."""
 
     def __init__(self, settings: dict[str, Any], loop: asyncio.AbstractEventLoop) -> None:
-        """Raises KeyError, ValueError for bad settings, OSError for a bad certificate or descriptor."""
-        self._loop = loop
+        super().__init__(settings, loop)
         limits = Limits.from_settings(settings.get("limits") or {}).fitted()
         self._limits, self._counters, self._clock = limits, Counters(), system_clock()
         self._guard = Guard(limits, self._counters)
@@ -105,12 +97,11 @@ class FilesWorker:
         ]
         balancers = Balancers(settings.get("balancers") or ())
         self._acceptor = Acceptor(self._shared, listeners, balancers, self._certificate)
-        self.on_ready: Callable[[], None] = lambda: None
         self._is_ready = False
-        self.ended = loop.create_future()
 
     def start(self) -> None:
         """Begin to work, and accept once control has spoken: until then the backlog, or the worker before us, does."""
+        self._loop.add_signal_handler(signal.SIGHUP, self.reload)
         self._feed.attach(self._loop)
         self._guard.attach(self._loop)
         if self._log is not None:
@@ -135,7 +126,7 @@ class FilesWorker:
             self._certificate.reload()
 
     def drain(self) -> None:
-        """Stop accepting, finish what is under way within drain_s, then end."""
+        """See Worker."""
         if self._world.is_draining:
             return
         line("info", "worker.draining", connections=len(self._shared.connections))
@@ -147,7 +138,7 @@ class FilesWorker:
         self._check_drained()
 
     def terminate(self) -> None:
-        """A signal: the first one drains, the second one ends at once."""
+        """See Worker."""
         if self._world.is_draining:
             self._finish()
         self.drain()
@@ -172,10 +163,6 @@ class FilesWorker:
             self._finish()
         else:
             self._loop.call_later(DRAIN_CHECK_S, self._check_drained)
-
-    def _finish(self) -> None:
-        if not self.ended.done():
-            self.ended.set_result(None)
 
     def _in_flight(self) -> int:
         return sum(not connection.is_idle for connection in self._shared.connections)
@@ -203,54 +190,15 @@ class FilesWorker:
 
 
 def _listening_socket(listener: dict[str, Any], congestion: str) -> socket.socket:
-    """The inherited socket, with what accepted connections inherit from it."""
-    sock = socket.socket(fileno=int(listener["fd"]))
-    sock.setblocking(False)
-    if listener["kind"] != "unix":
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if congestion:
-            try:
-                sock.setsockopt(
-                    socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode("ascii")
-                )
-            except OSError as error:
-                line("warning", "worker.tcp_congestion", value=congestion, error=str(error))
+    is_tcp = listener["kind"] != "unix"
+    sock = inherited(int(listener["fd"]), is_tcp=is_tcp)
+    if is_tcp and congestion:
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode("ascii"))
+        except OSError as error:
+            line("warning", "worker.tcp_congestion", value=congestion, error=str(error))
     return sock
 
 
-async def run(settings: dict[str, Any]) -> None:
-    """Serve until told to stop."""
-    loop = asyncio.get_running_loop()
-    worker = FilesWorker(settings, loop)
-    leash = Leash.from_environment(worker.drain)
-    if leash is not None:
-        leash.attach(loop)
-        worker.on_ready = partial(leash.report, READY)
-    loop.add_signal_handler(signal.SIGHUP, worker.reload)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, worker.terminate)
-    worker.start()
-    # Connections make no cycles that live; a collection of everything at start would be seen in p99.
-    gc.collect()
-    gc.freeze()
-    line("info", "worker.started", listeners=[each["kind"] for each in settings["listeners"]])
-    await worker.ended
-    worker.close()
-    line("info", "worker.ended")
-
-
-def main() -> int:
-    """Entry point: settings from the environment, exit status as the return value."""
-    settings = json.loads(os.environ["STATION_SETTINGS"])
-    set_process(settings["name"])
-    try:
-        asyncio.run(run(settings))
-    except (KeyError, ValueError, OSError) as error:
-        line("error", "worker.cannot_start", error=repr(error))
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(FilesWorker))

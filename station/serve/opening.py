@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from station.serve.connection import RECEIVE_BYTES, Connection
+from station.serve.connection import Connection
 from station.serve.preface import Balancers, Preface
+from station.serve.reader import RECEIVE_BYTES
 from station.serve.reply import Client
 from station.serve.shared import Shared, boot
 from station.serve.tls import Certificate

@@ -1,15 +1,10 @@
 """The peers worker: mutual TLS with the other stations of the group, in a process that never touches the storage.
 
 So gossip lives while a mount hangs. Only the peers' intermediate of the group CA is trusted; whether the name in a
-certificate is still a member is control's to judge. Started by the supervisor with its settings as JSON in
-STATION_SETTINGS.
+certificate is still a member is control's to judge.
 """
 
 import asyncio
-import gc
-import json
-import os
-import signal
 import socket
 import ssl
 import sys
@@ -17,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from lbproxy.poller import IN, Poller
-from station.runtime.leash import READY, Leash
-from station.runtime.lines import line, set_process
+from station.runtime.lines import line
 from station.serve.guard import Guard
 from station.serve.limits import Counters, Limits
 from station.serve.peers_connection import PeerConnection
+from station.serve.worker import Worker, inherited, run
 
 CONNECTIONS_MAX = (
     512  # nine stations with sixteen downloads each, and room for strangers in their handshake
@@ -49,19 +44,17 @@ def peers_context(cert: str, key: str, ca: str) -> ssl.SSLContext:
     return context
 
 
-class PeersWorker:
-    """The composition of the worker. Settings as the supervisor writes them."""
+class PeersWorker(Worker):
+    """See Worker."""
 
     def __init__(self, settings: dict[str, Any], loop: asyncio.AbstractEventLoop) -> None:
-        """Raises KeyError, ValueError for bad settings, OSError for a bad certificate or descriptor."""
-        self._loop = loop
+        super().__init__(settings, loop)
         self.counters = Counters()
         limits = Limits.from_settings(settings.get("limits") or {})
         self.guard = Guard(limits, self.counters)
         self.poller = Poller(loop)
         self.files, self.control = str(settings["files"]), str(settings["control"])
         self.connections: set[PeerConnection] = set()
-        self.ended = loop.create_future()
         tls = settings["tls"]
         self._tls = (str(tls["cert"]), str(tls["key"]), str(tls["ca"]))
         self._seen = self._stamps()
@@ -69,20 +62,17 @@ class PeersWorker:
         self._drain_s = limits.drain_s
         self._refusal_logged_at = float("-inf")
         self._is_accepting = self._is_draining = False
-        self._listeners = [socket.socket(fileno=int(each["fd"])) for each in settings["listeners"]]
-        for sock in self._listeners:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._listeners = [inherited(int(each["fd"])) for each in settings["listeners"]]
 
     def start(self) -> None:
         """Begin to accept."""
         self.guard.attach(self._loop)
         self._accept(True)
         self._loop.call_later(_RELOAD_EVERY_S, self._reload)
+        self.on_ready()
 
     def drain(self) -> None:
-        """Stop accepting, let answers end within drain_s, then end. A second call ends at once."""
+        """See Worker. A second call ends at once."""
         if self._is_draining:
             self._finish()
             return
@@ -91,8 +81,10 @@ class PeersWorker:
         self._loop.call_later(self._drain_s, self._finish)
         self.left(None)
 
+    terminate = drain
+
     def close(self) -> None:
-        """Give everything back."""
+        """See Worker."""
         for connection in list(self.connections):
             connection.close()
         for sock in self._listeners:
@@ -175,42 +167,6 @@ class PeersWorker:
             self.counters.add("tls_reload_failed")
             line("error", "peers.certificate_refused", error=str(error))
 
-    def _finish(self) -> None:
-        if not self.ended.done():
-            self.ended.set_result(None)
-
-
-async def run(settings: dict[str, Any]) -> None:
-    """Serve until told to stop."""
-    loop = asyncio.get_running_loop()
-    worker = PeersWorker(settings, loop)
-    leash = Leash.from_environment(worker.drain)
-    if leash is not None:
-        leash.attach(loop)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, worker.drain)
-    worker.start()
-    if leash is not None:
-        leash.report(READY)
-    gc.collect()
-    gc.freeze()
-    line("info", "worker.started")
-    await worker.ended
-    worker.close()
-    line("info", "worker.ended")
-
-
-def main() -> int:
-    """Entry point: settings from the environment, exit status as the return value."""
-    settings = json.loads(os.environ["STATION_SETTINGS"])
-    set_process(settings["name"])
-    try:
-        asyncio.run(run(settings))
-    except (KeyError, ValueError, OSError) as error:
-        line("error", "worker.cannot_start", error=repr(error))
-        return 1
-    return 0
-
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(PeersWorker))

@@ -3,11 +3,14 @@
 One of these stands for one set of rules; when they change, a new one is made.
 """
 
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from station.forward.headers import passes_through
-from station.forward.policy import Decision, Policy
+from station.forward.policy import Decision, Policy, parse_rules
 from station.forward.request import BadRequest, ProxyRequest, parse_request
+from station.model.snapshot import Snapshot
+from station.runtime.lines import line
 
 _KEPT_MAX: Final = 1024
 _HEAD_BYTES_KEPT_MAX: Final = 2048  # dnf sends 150; 2 MiB of heads in all
@@ -54,3 +57,29 @@ class Rulings:
                 self._heads.clear()
             self._heads[head] = ruling
         return ruling
+
+
+def policy_of(snapshot: Snapshot, settings: Mapping[str, Any]) -> Policy:
+    """The rules of a snapshot, of the proxy's settings where it has none. Raises ValueError, KeyError."""
+    further = settings.get("further", {})
+    addresses = (member.address for member in snapshot.members)
+    return Policy.build(
+        hosts=snapshot.proxy_hosts or settings["hosts"],
+        destinations=_valid(snapshot.proxy_destinations or settings["destinations"]),
+        own_hosts=(snapshot.hostname, *snapshot.former_hostnames, *addresses),
+        ports_http=(snapshot.port_http, *further.get("http", ())),
+        ports_https=(snapshot.port_https, *further.get("https", ())),
+    )
+
+
+def _valid(destinations: Iterable[str]) -> list[str]:
+    """Without the rules that are none: one upstream with a strange name must not stop all others."""
+    found = []
+    for text in destinations:
+        try:
+            parse_rules([text.removeprefix("!")])
+        except ValueError as error:
+            line("error", "proxy.rule_refused", error=str(error))
+        else:
+            found.append(text)
+    return found

@@ -11,6 +11,7 @@ import pytest
 from station.app import supervisor
 from station.app.child import Child, ChildSpec
 from station.app.supervisor import Supervisor, have_ended, lock
+from station.runtime.clock import SystemClock
 
 
 def test_a_state_directory_has_one_station(tmp_path: Path) -> None:
@@ -46,6 +47,18 @@ class Process:
         self.is_killed = number == signal.SIGKILL
 
 
+class TurningClock(SystemClock):
+    """The turn that begins at `began` takes `turn_s`."""
+
+    def __init__(self, began: float, turn_s: float) -> None:
+        super().__init__()
+        self._next = iter([began])
+        self._ends = began + turn_s
+
+    def boot(self) -> float:
+        return next(self._next, self._ends)
+
+
 @pytest.mark.parametrize(("turn_s", "is_killed"), [(0.3, True), (20.0, False)])
 def test_a_worker_that_was_silent_is_killed_unless_the_supervisor_itself_stood_still(
     turn_s: float, is_killed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -56,10 +69,9 @@ def test_a_worker_that_was_silent_is_killed_unless_the_supervisor_itself_stood_s
     with ours, theirs:
         spec = ChildSpec("files-0", "station.serve.files_worker", {})
         child = Child(spec, cast("subprocess.Popen[bytes]", process), ours, 100.0, 100.0, True)
-        one = Supervisor(tmp_path / "station.toml", {"state_directory": str(tmp_path)})
-        one._children["files-0"] = child
-        clock = iter([120.0, *[120.0 + turn_s] * 9])
-        monkeypatch.setattr(supervisor, "boot_now", lambda: next(clock))
+        config = {"state_directory": str(tmp_path)}
+        one = Supervisor(tmp_path / "station.toml", config, TurningClock(120.0, turn_s))
+        one._children.at_work["files-0"] = child
         monkeypatch.setattr(supervisor, "TURN_S", 0.0)
         one._turn()
     assert process.is_killed is is_killed

@@ -4,7 +4,9 @@ import pytest
 
 from station.forward.policy import Allowed, Policy, Refused
 from station.forward.request import BadRequest
-from station.serve.rulings import Rulings
+from station.forward.target import Target
+from station.model.snapshot import Snapshot
+from station.serve.rulings import Rulings, policy_of
 
 POLICY = Policy.build(hosts=["10.0.0.0/8"], destinations=["example.com"])
 HEAD = b"CONNECT %s:443 HTTP/1.1\r\nHost: %s:443\r\n\r\n"
@@ -54,3 +56,12 @@ def test_clients_are_judged_by_the_rules_however_many_there_are() -> None:
     for number in range(5000):
         assert rulings.may_ask(f"10.0.{number // 256}.{number % 256}")
         assert not rulings.may_ask(f"192.0.2.{number % 256}")
+
+
+def test_the_rules_of_a_snapshot_leave_out_what_is_none_and_fall_back_to_the_settings() -> None:
+    settings = {"hosts": ["10.0.0.0/8"], "destinations": ["example.com"]}
+    assert policy_of(Snapshot(), settings).decide(Target("example.com", 443)) == Allowed()
+    told = Snapshot(proxy_destinations=("not a host", "example.org"))
+    policy = policy_of(told, settings)
+    assert policy.decide(Target("example.org", 443)) == Allowed()
+    assert isinstance(policy.decide(Target("example.com", 443)), Refused)

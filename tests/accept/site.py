@@ -35,7 +35,8 @@ hosts = ["192.0.2.0/24"]
 [mirror]
 directory = "/mnt/mirror"
 """
-DNF = "[main]\ngpgcheck=1\nskip_if_unavailable=0\nretries=3\n"
+# Debian's dnf comes with a plugin that makes a repository of its own of what was downloaded.
+DNF = "[main]\ngpgcheck=1\nskip_if_unavailable=0\nretries=3\nplugins=0\n"
 READY_S = 60.0
 
 

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
+from station.gossip.replica import WriteRefused
 from station.http.proxy_header import Header, parse
 from station.peering.transport import GOSSIP_PATH
 from station.runtime.lines import line
@@ -60,6 +61,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             response = await handler(request)
     except ApiError as error:
         response = web.json_response(error.body, status=error.status)
+    except WriteRefused as error:
+        response = _failure(503, error.code, f"not written: {error.reason}; try again")
     except TimeoutError:
         response = _failure(503, "timeout", "no answer in time; try again")
     except web.HTTPException as error:

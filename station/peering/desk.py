@@ -27,7 +27,9 @@ CLIENTS_MAX = 1024  # addresses whose failures are remembered; beyond that the o
 
 
 class DeskRegistry(Protocol):
-    """What the desk needs of the registry."""
+    """What the desk needs of the registry. `created`: the group's record at its creation, which members compare."""
+
+    created: GroupRecord
 
     def group(self) -> GroupRecord | None: ...
     def stations(self) -> Mapping[str, StationRecord]: ...
@@ -159,6 +161,7 @@ class JoinDesk:
         line("info", "join.accepted", candidate=name, client=client, token_of=token.issued_by)
         answer = {
             "group": group.model_dump(mode="json"),
+            "created": self._registry.created.model_dump(mode="json"),
             "authority": authority.to_wire(),
             "stations": [
                 record.model_dump(mode="json")

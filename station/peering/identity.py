@@ -24,14 +24,22 @@ class IdentityError(ValueError):
 class GroupIdentity:
     """This station's place in a group, whose record as it was then is `record`.
 
-    `seeds` are written to the registry at the first start of the station that created the group. `members` are the
-    stations known when this one joined: dialled until the registry has arrived.
+    `created` is what the record said when the group was created; None: the same. Peers compare that: it is equal on
+    all of them for ever, whatever hostname or ports the group has got since. `seeds` are written to the registry at
+    the first start of the station that created the group. `members` are the stations known when this one joined:
+    dialled until the registry has arrived.
     """
 
     station: StationName
     record: GroupRecord
     seeds: tuple[Change, ...] = ()
     members: tuple[StationRecord, ...] = ()
+    created: GroupRecord | None = None
+
+    @property
+    def facts(self) -> GroupRecord:
+        """The group's record at its creation."""
+        return self.created or self.record
 
     @property
     def group(self) -> str:
@@ -52,6 +60,7 @@ class GroupIdentity:
                     for seed in wire.get("seed_records", [])
                 ),
                 tuple(StationRecord.model_validate(record) for record in wire.get("members", [])),
+                GroupRecord.model_validate(wire["created"]) if "created" in wire else None,
             )
         except FileNotFoundError:
             raise IdentityError(
@@ -64,6 +73,8 @@ class GroupIdentity:
         """Durable when this returns. Raises OSError."""
         wire: dict[str, Any] = {"station": self.station, "group": self.group}
         wire["group_record"] = self.record.model_dump(mode="json")
+        if self.created is not None:
+            wire["created"] = self.created.model_dump(mode="json")
         wire["seed_records"] = [
             {"kind": seed.kind, "key": seed.key, "value": seed.value} for seed in self.seeds
         ]

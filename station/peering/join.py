@@ -54,6 +54,7 @@ class _Answer:
     group: GroupRecord
     authority: Authority
     stations: tuple[StationRecord, ...]
+    created: GroupRecord
 
 
 def join_group(
@@ -99,7 +100,12 @@ async def join(
     except JoinRefused as error:
         line("error", "join.refused", host=host, code=error.code, reason=str(error))
         raise
-    identity = GroupIdentity(StationName.parse(config.name), answer.group, members=answer.stations)
+    identity = GroupIdentity(
+        StationName.parse(config.name),
+        answer.group,
+        members=answer.stations,
+        created=answer.created,
+    )
     identity.save(state)
     return identity
 
@@ -180,6 +186,7 @@ def _accepted(wire: Mapping[str, Any], token: JoinToken) -> _Answer:
             StationRecord.model_validate(record)
             for record in (stations if isinstance(stations, list) else [])
         ),
+        GroupRecord.model_validate(wire.get("created")),
     )
     if fingerprint(answer.authority.ca) != token.fingerprint:
         raise KeysInvalid("the keys in the answer are not of the group that made this token")

@@ -72,6 +72,7 @@ class Registry(RecordsView):
         super().__init__(gossip.get)
         self.changed((kind, key) for kind in Kind for key in gossip.items(kind))
         self._station = identity.station
+        self.created = identity.facts
         self._clock = clock
         self._transport = transport
         self._upkeep = upkeep
@@ -290,7 +291,7 @@ def _new_gossip(
     return Gossip(
         station=identity.station,
         epoch=epoch,
-        group=GroupFacts.of(identity.record),
+        group=GroupFacts.of(identity.facts),
         random=random.SystemRandom(),
         now=Now(wall=clock.wall(), boot=clock.boot()),
         entries=known,

@@ -11,6 +11,7 @@ import pytest
 
 from station.gossip.effects import Alarm
 from station.model.records import Kind, SourceRecord
+from station.peering.candidate import GROUP_KEY
 from station.peering.changes import Change
 from station.peering.conversation import ConversationFailed
 from station.peering.group import renew_keys
@@ -92,6 +93,32 @@ async def test_group_and_members_are_known_on_both(
         record = a.registry.stations()[station.name]
         assert record.serial == station.pki.peer_leaf().serial
         assert record.peer_port == port_of(station.peers)
+
+
+async def test_stations_that_join_after_the_group_got_another_hostname_are_spoken_with(
+    make: Maker,
+) -> None:
+    a, b, c = make("StationA"), make("StationB"), make("StationC")
+    a.create()
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(a.up())
+        await until(lambda: a.registry.group(), 5)
+        group = a.registry.group()
+        assert group is not None
+        renamed = group.model_copy(update={"hostname": "lb.other.example"})
+        await a.registry.write([Change.put(Kind.GROUP, GROUP_KEY, renamed)])
+        await b.join(await a.token(), a, hostname="lb.other.example")
+        await stack.enter_async_context(b.up())
+        await until(lambda: b.registry.is_present("StationA"), 5)
+        await c.join(await b.token(), b, hostname="lb.other.example")  # from one that came later
+        await stack.enter_async_context(c.up())
+        for station, others in ((a, "BC"), (b, "AC"), (c, "AB")):
+            for name in others:
+                await until(
+                    lambda s=station, n=name: s.registry.is_present(f"Station{n}"),  # type: ignore[misc]
+                    5,
+                )
+        assert c.registry.group() == renamed
 
 
 async def test_status_travels_and_silence_is_noticed(

@@ -21,6 +21,8 @@ AUTHORITY = create_authority("lb.example.com", NOW)
 class Shelf:
     """A registry of one process: what was written is what is read."""
 
+    created = GROUP
+
     def __init__(self) -> None:
         self.records: dict[tuple[Kind, str], Any] = {}
         self.present: set[str] = set()

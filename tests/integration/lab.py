@@ -56,6 +56,13 @@ class StationUnderTest:
         assert status < 400, answer
         return answer
 
+    def mirror(self, source: str, url: str, *profiles: str) -> None:
+        """Create a source, and profiles of this station that refer to it: one of the same name by default."""
+        self.tell("POST", "/sources", {"id": source, "url": url})
+        for name in profiles or (source,):
+            profile = {"name": name, "station": self.name, "sources": [source]}
+            self.tell("POST", "/profiles", profile)
+
     def mirrors(self) -> dict[str, dict[str, Any]]:
         """Its mirror list by source; empty when it does not answer."""
         return {row["source"]: row for row in self.ask("/mirrors") or []}

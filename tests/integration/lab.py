@@ -145,7 +145,6 @@ class LabUnderTest:
                 said = self._process.communicate()[0].decode()
                 raise AssertionError(f"the lab did not start:\n{said}\n{self.logs()}")
             time.sleep(0.05)
-        self.started_in_s = time.monotonic() - began
         self.facts = json.loads(description.read_text())
         self.stations = [StationUnderTest(facts) for facts in self.facts["stations"]]
         return self

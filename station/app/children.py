@@ -13,10 +13,10 @@ STOP_S = 3.0  # control persists what it has and ends
 
 
 class Children:
-    """Starts them, hears their reports by way of `selector`, buries them. `on_ready`: one says that it is at work."""
+    """Starts them, hears their reports by way of `selector`, buries them. `on_ready`: one at work says that it is."""
 
     def __init__(
-        self, selector: selectors.BaseSelector, clock: Clock, on_ready: Callable[[str], None]
+        self, selector: selectors.BaseSelector, clock: Clock, on_ready: Callable[[ChildSpec], None]
     ) -> None:
         self.at_work: dict[str, Child] = {}
         self._replaced: dict[str, Child] = {}  # at work until their successors are ready
@@ -138,8 +138,9 @@ class Children:
             return
         child.last_beat = self._clock.boot()
         child.has_beaten = True
-        if READY in reports:
-            self._on_ready(child.spec.name)
+        # One that was replaced or told to stop while it still started has nobody to take over from.
+        if READY in reports and self.at_work.get(child.spec.name) is child:
+            self._on_ready(child.spec)
         for report in reports:
             if report in (STORAGE_STALLED[0], STORAGE_ANSWERS[0]):
                 self._storage_stalled = report == STORAGE_STALLED[0]

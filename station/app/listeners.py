@@ -10,9 +10,8 @@ import socket
 import time
 from pathlib import Path
 
-BACKLOG = (
-    4096  # a burst of clients waits here rather than being refused; the kernel caps it at somaxconn
-)
+# A burst of clients waits here rather than being refused; the kernel caps it at somaxconn.
+BACKLOG = 4096
 
 # The processes of a station that was killed let go of its ports one after the other, as they notice.
 PORT_FREE_WITHIN_S = 3.0

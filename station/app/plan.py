@@ -182,11 +182,6 @@ def _proxy(config: dict[str, Any], sockets: Sockets, index: int) -> ChildSpec:
         "hosts": proxy["hosts"],
         "destinations": proxy["destinations"],
         "forward": proxy["forward"],
-        "ports": {
-            "proxy": proxy["port"],
-            "http": config["mirror"]["port"],
-            "https": config["mirror"]["sslport"],
-        },
         # Served too, while clients move from one port to another; whichever of them is the main one then.
         "further": {
             "http": [config["mirror"]["port"], *config["mirror"]["more_ports"]],

@@ -42,9 +42,12 @@ class Reload:
             if name != CONTROL:
                 self._children.replace(spec)
 
-    def became_ready(self, name: str) -> None:
-        """One successor less to wait for."""
-        if self._awaited.pop(name, None) and not self._awaited:
+    def became_ready(self, spec: ChildSpec) -> None:
+        """One successor less to wait for, unless it is one of the old settings that had just started."""
+        if self._awaited.get(spec.name) is not spec:
+            return
+        del self._awaited[spec.name]
+        if not self._awaited:
             notify("READY=1")
             line("info", "station.reloaded")
 

@@ -124,15 +124,15 @@ class Supervisor:
             self._reload.is_requested = False
             self._begin_reload()
 
-    def _became_ready(self, name: str) -> None:
-        if name == CONTROL:
+    def _became_ready(self, spec: ChildSpec) -> None:
+        if spec.name == CONTROL:
             if not self._is_ready:
                 self._is_ready = True
                 notify("READY=1\nSTATUS=serving")
                 line("info", "station.ready")
             self._reload.replace_workers()
-        self._children.took_over(name, self._config["limits"]["drain_s"])
-        self._reload.became_ready(name)
+        self._children.took_over(spec.name, self._config["limits"]["drain_s"])
+        self._reload.became_ready(spec)
 
     def _begin_reload(self) -> None:
         config = resolve_config(self._config_path)

@@ -40,9 +40,8 @@ def literal(value: Value) -> str:
 
 
 def _set(text: str, section: str, leaf: str, value: Value) -> str:
-    lines = text.rstrip("\n").split(
-        "\n"
-    )  # not splitlines: a text may have other line separators in it
+    # Not splitlines: a text may have other line separators in it.
+    lines = text.rstrip("\n").split("\n")
     new = f"{leaf} = {literal(value)}"
     here, end = "", None
     for number, line in enumerate(lines):

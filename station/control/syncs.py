@@ -41,9 +41,8 @@ class _Desk:
     queued: Work | None = None
     is_running: bool = False
     look_began: float = 0.0  # boot clock
-    look: tuple[Revision, float] | None = (
-        None  # what upstream showed us last, and when that look began
-    )
+    # What upstream showed us last, and when that look began.
+    look: tuple[Revision, float] | None = None
 
 
 class SyncDesk:

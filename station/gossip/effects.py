@@ -19,7 +19,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Persist:
-    """Make these durable, all or none, before any later effect. See storage.ledger.Ledger.persist."""
+    """Make these durable, all or none, before any later effect. See peering.ledger.Ledger.persist."""
 
     entries: tuple[Row, ...]
     high_water: HighWater

@@ -12,9 +12,8 @@ from station.gossip.status import StatusMark
 from station.model.now import Now
 
 ROUND_S = 1.0
-FULL_MESH_MAX = (
-    9  # stations; 36 conversations a second. Above, three of them reach a thousand in seven rounds.
-)
+# Stations; 36 conversations a second. Above, three of them reach a thousand in seven rounds.
+FULL_MESH_MAX = 9
 FAN_OUT = 3
 # A dead member is tried for ever. In a full mesh the first try after a partition must come within the 10 seconds
 # in which it has to heal; above, one pair of many is always early, and the others hear of it.

@@ -24,9 +24,8 @@ class SourceReport:
     bytes_total: int = 0
     upstream: str = ""  # revision last seen upstream
     checked_at: float = 0.0  # wall time of the last good look at upstream, seconds
-    requested_at: float = (
-        0.0  # wall time of the last wish for a sync, by an operator on that station
-    )
+    # Wall time of the last wish for a sync, by an operator on that station.
+    requested_at: float = 0.0
     error: str = ""  # why the last run failed: `code: detail`
 
 

@@ -52,13 +52,11 @@ class Snapshot:
     port_http: int = 17080
     port_https: int = 17443
     storage_id: str = ""
-    sources: dict[str, SourceView] = field(
-        default_factory=dict
-    )  # on the mirror list, or still retained
+    # On the mirror list, or still retained.
+    sources: dict[str, SourceView] = field(default_factory=dict)
     listed: frozenset[str] = frozenset()  # on the mirror list now
-    frozen: dict[str, dict[str, Revision]] = field(
-        default_factory=dict
-    )  # profile → source → revision
+    # Profile → source → revision.
+    frozen: dict[str, dict[str, Revision]] = field(default_factory=dict)
     profiles: frozenset[str] = frozenset()
     members: tuple[MemberView, ...] = ()  # this station first
     ca_pem: str = ""

@@ -1,7 +1,7 @@
 """What a station says about itself when it creates or joins a group, and what must be equal on all of them."""
 
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 from station.config.schema import Config
@@ -85,10 +85,6 @@ class Candidate:
         return GroupRecord(
             id=group, compartment=self.compartment, hostname=self.hostname, ports=self.ports
         )
-
-    def with_serial(self, serial: str) -> Self:
-        """The same with another certificate."""
-        return replace(self, station=self.station.model_copy(update={"serial": serial}))
 
     def differences(self, group: GroupRecord) -> tuple[Difference, ...]:
         """What keeps this station out of the group; host names are compared without case."""

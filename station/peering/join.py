@@ -125,9 +125,8 @@ async def _root_of(base: str, token: JoinToken) -> str:
     """The group's root as HOST tells it, once it is the one that the token names."""
     blind = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     blind.check_hostname = False
-    blind.verify_mode = (
-        ssl.CERT_NONE
-    )  # nothing is said in this conversation, and its answer is compared
+    # Nothing is said in this conversation, and its answer is compared.
+    blind.verify_mode = ssl.CERT_NONE
     async with _client(blind) as client:
         reply = await converse(
             client, "GET", base + CA_PATH, deadline_s=CA_DEADLINE_S, bytes_max=CA_BYTES_MAX

@@ -20,9 +20,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 AUTHORITY_DAYS = 20 * 365  # replacing it means visiting every client
 LEAF_DAYS = 397  # the longest that TLS clients accept of a leaf (CA/Browser Forum BR 6.3.2)
-RENEW_BELOW = (
-    1 / 3
-)  # of the life left: four months in which a failed renewal can be seen and mended
+# Of the life left: four months in which a failed renewal can be seen and mended.
+RENEW_BELOW = 1 / 3
 SKEW = timedelta(hours=1)  # a certificate is valid for a peer whose clock is this far behind
 PEM_BYTES_MAX = 16 * 1024  # ours have 1 KiB; what claims to be more is not ours
 COMMON_NAME_MAX = 64  # RFC 5280 appendix A, ub-common-name

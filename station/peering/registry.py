@@ -34,9 +34,8 @@ from station.runtime.lines import line
 from station.runtime.tasks import Tasks
 
 HELD_DEADLINE_S = 1.0
-IN_FLIGHT_PER_PEER = (
-    4  # a hung peer: five rounds within the deadline; what is dropped, a later round repairs
-)
+# A hung peer: five rounds within the deadline; what is dropped, a later round repairs.
+IN_FLIGHT_PER_PEER = 4
 ALARMS_KEPT = 100
 
 

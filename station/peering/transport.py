@@ -12,15 +12,13 @@ from station.peering.pki import Pki
 from station.runtime.clock import Clock
 
 GOSSIP_PATH = "/gossip"
-EXCHANGE_DEADLINE_S = (
-    5.0  # a peer that needs longer is treated as absent; it is tried again for ever
-)
+# A peer that needs longer is treated as absent; it is tried again for ever.
+EXCHANGE_DEADLINE_S = 5.0
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024  # a delta is cut at its byte budget long before
 # One conversation per peer, and as many again for pushes; groups are far smaller.
 CONNECTIONS_MAX = 128
-KEEP_ALIVE_S = (
-    15.0  # longer than a round, shorter than the peer's own patience with an idle connection
-)
+# Longer than a round, shorter than the peer's own patience with an idle connection.
+KEEP_ALIVE_S = 15.0
 
 
 class TurnedAway(ConversationFailed):

@@ -19,9 +19,8 @@ from station.runtime.lines import line
 
 RETRY_S = 1.0  # the first exchange is not done, or the disk is full
 LOOK_EVERY_S = 3600.0  # a certificate is renewed four months before it ends
-GROUP_EVERY_S = (
-    1.0  # whether the group has another name, for which certificates must be good before it is told
-)
+# Whether the group has another name, for which certificates must be good before it is told.
+GROUP_EVERY_S = 1.0
 
 
 class _Writable(Protocol):

@@ -20,12 +20,10 @@ class Course:
         self.live_at = 0.0  # boot clock of the last flip, seconds
         self.next: Publication | None = None
         self.flip_at = 0.0  # boot clock at which `next` becomes live, seconds
-        self.refused: Publication | None = (
-            None  # greater than live, but a rollback that nobody chose
-        )
-        self.changed_at = (
-            0.0  # boot clock at which the greatest publication we know of last changed
-        )
+        # Greater than live, but a rollback that nobody chose.
+        self.refused: Publication | None = None
+        # Boot clock at which the greatest publication we know of last changed.
+        self.changed_at = 0.0
         self._source = source
         self._rules = rules
         self._greatest: Publication | None = None
@@ -103,9 +101,8 @@ class Course:
             return []  # T was converted on receipt; to do it again would only add the error of a new measurement
         flip_at = self._instant(registered, offset or 0.0, now, is_start=is_start)
         if is_known and self._heard_is_measured:
-            flip_at = min(
-                flip_at, self.flip_at
-            )  # two holders wrote it; the registry keeps the smaller T
+            # Two holders wrote it; the registry keeps the smaller T.
+            flip_at = min(flip_at, self.flip_at)
         self._heard, self._heard_is_measured = registered, offset is not None
         self.next, self.flip_at = publication, flip_at
         return [] if flip_at <= now.boot else [Announce(self._source, publication, flip_at)]

@@ -13,9 +13,8 @@ from station.repo.errors import RepoError
 from station.repo.location import MUTABLE, REPOMD
 
 ENTRIES_MAX = 2_000_000  # the largest known repository has some 150,000 packages
-LINE_BYTES_MAX = (
-    8 * 1024
-)  # a location of 1,024 characters is at most 4 KiB; a longer line is damage
+# A location of 1,024 characters is at most 4 KiB; a longer line is damage.
+LINE_BYTES_MAX = 8 * 1024
 SIZE_MAX = 2**53  # sizes and times stay exact in JSON
 _HEX = frozenset("0123456789abcdef")
 

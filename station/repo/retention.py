@@ -7,9 +7,8 @@ from enum import StrEnum
 from station.model.identity import Revision
 from station.model.publication import Publication
 
-RETAIN_S_MIN = (
-    72 * 3600.0
-)  # a machine switched off over a weekend continues what it began on Friday
+# A machine switched off over a weekend continues what it began on Friday.
+RETAIN_S_MIN = 72 * 3600.0
 BEYOND_EXPIRE_S = 24 * 3600.0
 GRACE_S = 24 * 3600.0  # from unnamed to removed: longer than the longest download we allow
 

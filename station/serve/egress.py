@@ -23,9 +23,8 @@ _ATTEMPT_S: Final = 3.0  # one address, while there is another one
 _CACHED_S: Final = 30.0
 _FAILURE_CACHED_S: Final = 3.0
 _CACHE_ENTRIES_MAX: Final = 2048
-_ADDRESSES_MAX: Final = (
-    64  # honest names have a dozen; more are refused rather than judged one by one
-)
+# Honest names have a dozen; more are refused rather than judged one by one.
+_ADDRESSES_MAX: Final = 64
 _THREADS: Final = 8
 _WAITING_MAX: Final = 256  # a resolver that is silent must not collect requests without bound
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))

@@ -125,9 +125,8 @@ class Files:
             return self._unavailable(plan)
         if fill.relay:
             return self._from_relay(plan, fill, source, until)
-        if (
-            fill.is_done
-        ):  # and yet not in the pool: a network file system may show it a little later
+        if fill.is_done:
+            # And yet not in the pool: a network file system may show it a little later.
             if now - fill.ended_at > FILL_KEPT_S:
                 self._world.forget(fill)
             return Hold(min(until, now + 0.5), "fill_start")
@@ -135,9 +134,8 @@ class Files:
             return Hold(until, "fill_start")
         try:
             fd = os.open(fill.file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except (
-            OSError
-        ):  # just linked into the pool, or about to appear: the next word of control tells
+        except OSError:
+            # Just linked into the pool, or about to appear: the next word of control tells.
             return Hold(min(until, now + 0.2), "fill_start")
         self._counters.add("read_through")
         end = plan.offset + plan.length

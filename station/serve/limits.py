@@ -17,9 +17,8 @@ class Limits:
     """Values and their reasons. Seconds, bytes, or counts."""
 
     connections: int = 4096  # of one worker; cut to what the descriptors allow
-    waiting: int = (
-        1000  # accepted beyond `connections`: their health checks are answered, the rest waits
-    )
+    # Accepted beyond `connections`: their health checks are answered, the rest waits.
+    waiting: int = 1000
     waiting_s: float = 60.0  # then closed without an answer, so that the client tries elsewhere
     per_address: int = 1024  # a site behind one NAT address; balancers have no such cap
     requests: int = 100_000  # on one connection, so that an old worker is left some day

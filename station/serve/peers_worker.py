@@ -18,9 +18,8 @@ from station.serve.limits import Counters, Limits
 from station.serve.peers_connection import PeerConnection
 from station.serve.worker import Worker, inherited, run
 
-CONNECTIONS_MAX = (
-    512  # nine stations with sixteen downloads each, and room for strangers in their handshake
-)
+# Nine stations with sixteen downloads each, and room for strangers in their handshake.
+CONNECTIONS_MAX = 512
 _ACCEPTS_MAX = 32
 _RELOAD_EVERY_S = 5.0
 _REST_S = 0.25
@@ -31,16 +30,14 @@ def peers_context(cert: str, key: str, ca: str) -> ssl.SSLContext:
     """TLS for peers. Raises OSError (ssl.SSLError is one) for files that do not fit or are not there."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(
-        "ECDHE+AESGCM:ECDHE+CHACHA20"
-    )  # what Mozilla's intermediate profile has, without DHE
+    # What Mozilla's intermediate profile has, without DHE.
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.load_cert_chain(cert, key)
     context.load_verify_locations(ca)
     context.verify_mode = ssl.CERT_REQUIRED
-    context.verify_flags |= (
-        ssl.VERIFY_X509_PARTIAL_CHAIN
-    )  # the intermediate is the anchor, not the root
+    # The intermediate is the anchor, not the root.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
 
 

@@ -15,14 +15,12 @@ TURN_BYTES = 2 * 1024 * 1024
 TURNS_PER_EVENT = 2
 TLS_PIECE_BYTES = 256 * 1024
 TLS_PIECES_PER_EVENT = 8
-WITHHELD_BYTES = (
-    64 * 1024
-)  # of a file not yet verified: a client never has it whole before we know it is right
+# Of a file not yet verified: a client never has it whole before we know it is right.
+WITHHELD_BYTES = 64 * 1024
 
 Socket = socket.socket | ssl.SSLSocket
-_tls_buffer = memoryview(
-    bytearray(TLS_PIECE_BYTES)
-)  # shared: a piece is sent or read again, never kept
+# Shared: a piece is sent or read again, never kept.
+_tls_buffer = memoryview(bytearray(TLS_PIECE_BYTES))
 
 
 class Progress(Enum):

@@ -22,9 +22,8 @@ from station.runtime.lines import line, set_process
 from station.storage.errors import StorageError, from_os_error
 from station.storage.operations import Operations, Settings
 
-REQUEST_BYTES_MAX = (
-    64 * 1024 * 1024
-)  # a manifest from a peer; 2,000,000 files would not come this way
+# A manifest from a peer; 2,000,000 files would not come this way.
+REQUEST_BYTES_MAX = 64 * 1024 * 1024
 READ_BYTES = 256 * 1024
 LONG_MAX = 64  # long operations queued; control starts a few
 ALIVE_EVERY_S = 1.0
@@ -145,9 +144,8 @@ def main() -> None:
     """Run until stdin ends."""
     set_process("storage")
     settings = Settings(**json.loads(os.environ["STATION_SETTINGS"]))
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is for the supervisor, which ends us in order
+    # Ctrl-C is for the supervisor, which ends us in order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         _Loop(Operations(settings), sys.stdin.fileno(), sys.stdout.fileno()).run()
     except (BrokenPipeError, ConnectionResetError):  # a socket pair says the one or the other

@@ -21,9 +21,8 @@ from station.storage.errors import CODES, StorageError, StorageStalled
 
 __all__ = ["StorageChild", "StorageError", "StorageStalled"]
 
-ANSWER_BYTES_MAX = (
-    64 * 1024 * 1024
-)  # the inventory of 5,000 sources with ten revisions each is 8 MiB
+# The inventory of 5,000 sources with ten revisions each is 8 MiB.
+ANSWER_BYTES_MAX = 64 * 1024 * 1024
 UNDEAD_MAX = 3
 # A child that was heard of so recently is busy, not hung: it says so each second between the steps of long work.
 HEARD_S = 2.5

@@ -6,7 +6,7 @@ Measured expansion: gzip 1,028 : 1, xz 6,842 : 1, zstd 32,669 : 1, bz2 1,123,595
 import bz2
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, Protocol
 
 import zstandard
@@ -44,9 +44,8 @@ def decompressed(file: BinaryIO, open_bytes_max: int | None, field: str) -> Iter
     except OSError as error:
         if error.errno is not None:
             raise
-        raise RepoError(
-            field, str(error), "a whole bzip2 file"
-        ) from error  # how bz2 reports damage
+        # How bz2 reports damage.
+        raise RepoError(field, str(error), "a whole bzip2 file") from error
     except ValueError as error:
         if isinstance(error, RepoError):
             raise
@@ -89,9 +88,11 @@ class _Zlib:
         return self._decoder.unused_data
 
 
-class _Lzma:
-    def __init__(self) -> None:
-        self._decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_MAX)
+class _Native:
+    """xz and bzip2: their decoders are alike."""
+
+    def __init__(self, decoder: lzma.LZMADecompressor | bz2.BZ2Decompressor) -> None:
+        self._decoder = decoder
 
     def take(self, data: bytes) -> bytes:
         return self._decoder.decompress(data, PIECE_BYTES)
@@ -109,24 +110,12 @@ class _Lzma:
         return self._decoder.unused_data
 
 
-class _Bz2:
-    def __init__(self) -> None:
-        self._decoder = bz2.BZ2Decompressor()
+def _xz() -> _Native:
+    return _Native(lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_MAX))
 
-    def take(self, data: bytes) -> bytes:
-        return self._decoder.decompress(data, PIECE_BYTES)
 
-    @property
-    def is_hungry(self) -> bool:
-        return self._decoder.needs_input
-
-    @property
-    def is_done(self) -> bool:
-        return self._decoder.eof
-
-    @property
-    def rest(self) -> bytes:
-        return self._decoder.unused_data
+def _bz2() -> _Native:
+    return _Native(bz2.BZ2Decompressor())
 
 
 def _opened(file: BinaryIO) -> Iterator[bytes]:
@@ -137,9 +126,9 @@ def _opened(file: BinaryIO) -> Iterator[bytes]:
     elif begin.startswith(_GZIP):
         yield from _members(file, begin, _Zlib, _GZIP)
     elif begin.startswith(_XZ):
-        yield from _members(file, begin, _Lzma, _XZ)
+        yield from _members(file, begin, _xz, _XZ)
     elif begin.startswith(_BZ2):
-        yield from _members(file, begin, _Bz2, _BZ2)
+        yield from _members(file, begin, _bz2, _BZ2)
     else:
         while begin:
             yield begin
@@ -156,10 +145,10 @@ def _zstd(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _members(
-    file: BinaryIO, data: bytes, kind: type[_Zlib] | type[_Lzma] | type[_Bz2], magic: bytes
+    file: BinaryIO, data: bytes, make: Callable[[], _Decoder], magic: bytes
 ) -> Iterator[bytes]:
     for _ in range(MEMBERS_MAX):
-        decoder: _Decoder = kind()
+        decoder = make()
         while not decoder.is_done:
             if piece := decoder.take(data):
                 yield piece

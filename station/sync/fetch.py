@@ -118,9 +118,8 @@ class Bulk:
         try:
             async with contextlib.AsyncExitStack() as stack:
                 response = await self._ask(url, {"Range": f"bytes={start}-"} if start else {})
-                stack.callback(
-                    response.close
-                )  # after the last byte it goes back to the others all the same
+                # After the last byte it goes back to the others all the same.
+                stack.callback(response.close)
                 if response.status != (206 if start else 200):
                     raise _bad_status(url, response)
                 if response.content_length != size - start:

@@ -56,6 +56,13 @@ class StationUnderTest:
         assert status < 400, answer
         return answer
 
+    def mirror(self, source: str, url: str, *profiles: str) -> None:
+        """Create a source, and profiles of this station that refer to it: one of the same name by default."""
+        self.tell("POST", "/sources", {"id": source, "url": url})
+        for name in profiles or (source,):
+            profile = {"name": name, "station": self.name, "sources": [source]}
+            self.tell("POST", "/profiles", profile)
+
     def mirrors(self) -> dict[str, dict[str, Any]]:
         """Its mirror list by source; empty when it does not answer."""
         return {row["source"]: row for row in self.ask("/mirrors") or []}
@@ -138,7 +145,6 @@ class LabUnderTest:
                 said = self._process.communicate()[0].decode()
                 raise AssertionError(f"the lab did not start:\n{said}\n{self.logs()}")
             time.sleep(0.05)
-        self.started_in_s = time.monotonic() - began
         self.facts = json.loads(description.read_text())
         self.stations = [StationUnderTest(facts) for facts in self.facts["stations"]]
         return self

@@ -38,7 +38,6 @@ class Load:
         self.failures: list[str] = []
         self.waits: list[float] = []
         self.statuses: Counter[int] = Counter()
-        self.asked_again = 0
         self._threads = [
             threading.Thread(target=self._ask_for_ever, args=(index % 2 == 0,))
             for index in range(threads)
@@ -105,8 +104,6 @@ class Load:
                 connection.close()
                 if not (is_old and is_untouched):
                     raise
-                with self._lock:
-                    self.asked_again += 1
                 continue
             except BaseException:
                 connection.close()

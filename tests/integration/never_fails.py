@@ -39,9 +39,8 @@ class Plan:
     straddling: int = 0
     held: int = 0
     source: str = "never"
-    explained: str = (
-        r"\A\Z"  # strange answers that this scenario must see (a pattern), its reason beside it
-    )
+    # Strange answers that this scenario must see (a pattern), its reason beside it.
+    explained: str = r"\A\Z"
     kinds: tuple[ClientKind, ...] = ALL_KINDS
 
 

@@ -132,9 +132,7 @@ class OneStation:
 
     def mirror(self, source: str, url: str) -> None:
         """Create the source and a profile of it, and wait until it is here."""
-        self.admin.tell("POST", "/sources", {"id": source, "url": url})
-        profile = {"name": source, "station": "StationA", "sources": [source]}
-        self.admin.tell("POST", "/profiles", profile)
+        self.admin.mirror(source, url)
         wait_until(
             f"{source} SYNCED",
             lambda: self.admin.mirrors().get(source, {}).get("state") == "SYNCED",

@@ -138,7 +138,6 @@ class Proxy:
             "hosts": ["127.0.0.0/8"],
             "destinations": list(destinations),
             "forward": "",
-            "ports": {"proxy": 16080, "http": 17080, "https": 17443},
         } | settings
         self.log = (run / "log").open("w+b")
         self._stack.callback(self.log.close)

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 SPEC_PACKAGES_MAX = 100  # sub-packages per rpmbuild run; more makes each run slower than linear
@@ -110,6 +110,11 @@ class Repository:
     packages: dict[str, str] = field(default_factory=dict)  # name → version
     _serial: int = 0
     _left: list[str] = field(default_factory=list)  # on disk, not in the metadata
+
+    def copy(self, root: Path) -> "Repository":
+        """The same at another place, to be changed there."""
+        shutil.copytree(self.root, root)
+        return replace(self, root=root, packages=dict(self.packages), _left=list(self._left))
 
     @property
     def repodata(self) -> Path:

@@ -17,9 +17,8 @@ import pytest
 from tests.integration.proxy_harness import Proxy, connect, echo, eventually, read_head
 
 SERVER = "127.53.0.1"
-PUBLIC = (
-    "198.41.0.4"  # a root name server: public beyond doubt, and nothing of ours ever dials it here
-)
+# A root name server: public beyond doubt, and nothing of ours ever dials it here.
+PUBLIC = "198.41.0.4"
 IN_PLACE = "mount --bind $0 /etc/resolv.conf && exec {traced}$@"
 
 pytestmark = pytest.mark.skipif(

@@ -23,18 +23,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 
 @pytest.fixture(scope="module")
-def upstream(repository: Repository) -> Iterator[Upstream]:
-    with Upstream(repository.root) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def lab(upstream: Upstream) -> Iterator[LabUnderTest]:
     with LabUnderTest(NETWORK, "--stations", "2") as running:
-        a = running.stations[0]
-        a.tell("POST", "/sources", {"id": "base", "url": upstream.url})
-        for name in ("web", "db"):
-            a.tell("POST", "/profiles", {"name": name, "station": a.name, "sources": ["base"]})
+        running.stations[0].mirror("base", upstream.url, "web", "db")
         running.wait_synced("base")
         yield running
 

@@ -32,13 +32,6 @@ def upstream(tmp_path: Path) -> Iterator[Upstream]:
         yield server
 
 
-def mirror(lab: LabUnderTest, source: str, upstream: Upstream) -> None:
-    station = lab.stations[0]
-    station.tell("POST", "/sources", {"id": source, "url": upstream.url})
-    profile = {"name": source, "station": station.name, "sources": [source]}
-    station.tell("POST", "/profiles", profile)
-
-
 def state(lab: LabUnderTest, source: str) -> str:
     row = lab.stations[0].mirrors().get(source)
     return row["state"] if row else ""
@@ -49,7 +42,7 @@ def test_station_killed_in_the_middle_of_a_sync_fetches_no_verified_file_again(
 ) -> None:
     station = lab.stations[0]
     upstream.fault(r"\.rpm$", "delay", 0.3)
-    mirror(lab, "killed", upstream)
+    station.mirror("killed", upstream.url)
     # 16 are under way at a time: of 30 that were asked for, some have arrived.
     wait_until("some packages fetched", lambda: len(upstream.requests(r"\.rpm$")) >= 30, 20.0)
     seen_half: list[str] = []
@@ -105,7 +98,7 @@ def test_bad_repomd_is_a_clear_error_and_nothing_is_published(
     lab: LabUnderTest, upstream: Upstream, name: str, pattern: str, body: bytes, says: str
 ) -> None:
     upstream.fault(pattern, "body", body)
-    mirror(lab, name, upstream)
+    lab.stations[0].mirror(name, upstream.url)
     wait_until(f"{name} FAILED", lambda: state(lab, name) == "FAILED", 20.0)
     row = lab.stations[0].mirrors()[name]
     assert says in row["error"], row["error"]
@@ -116,7 +109,7 @@ def test_wrong_checksum_is_a_clear_error_and_the_old_revision_is_served(
     lab: LabUnderTest, upstream: Upstream, tmp_path: Path
 ) -> None:
     upstream.fault(r"primary", "corrupt")
-    mirror(lab, "corrupt", upstream)
+    lab.stations[0].mirror("corrupt", upstream.url)
     wait_until("FAILED", lambda: state(lab, "corrupt") == "FAILED", 20.0)
     row = lab.stations[0].mirrors()["corrupt"]
     assert re.search("checksum|sha256", row["error"]), row["error"]
@@ -132,7 +125,7 @@ def test_location_outside_the_repository_is_refused(
     evil = (upstream.root / "repodata" / "repomd.xml").read_bytes()
     evil = re.sub(rb'href="repodata/([^"]*primary)', rb'href="../../repodata/\1', evil)
     upstream.fault(r"repomd\.xml$", "body", evil)
-    mirror(lab, "evil", upstream)
+    lab.stations[0].mirror("evil", upstream.url)
     wait_until("FAILED", lambda: state(lab, "evil") == "FAILED", 20.0)
     row = lab.stations[0].mirrors()["evil"]
     assert "location" in row["error"] or "href" in row["error"], row["error"]

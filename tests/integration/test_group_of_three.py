@@ -28,12 +28,6 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 
 @pytest.fixture(scope="module")
-def upstream(repository: Repository) -> Iterator[Upstream]:
-    with Upstream(repository.root) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def lab() -> Iterator[LabUnderTest]:
     with LabUnderTest(NETWORK) as running:
         yield running

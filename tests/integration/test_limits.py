@@ -229,15 +229,6 @@ def test_while_control_is_silent_what_depends_on_it_is_held_then_dropped(running
     wait_hit(lab, "stale_hold")
 
 
-@pytest.fixture
-def proxy(tmp_path: Path) -> Iterator[Proxy]:
-    proxy = Proxy(tmp_path)
-    try:
-        yield proxy
-    finally:
-        proxy.stop()
-
-
 def test_each_limit_of_the_proxy_is_counted(proxy: Proxy) -> None:
     target = f"127.0.0.1:{proxy.origin(echo).port}"
     limits = {"tunnels": 2, "tunnels_per_client": 1, "head_s": 1, "linger_s": 1, "answer_s": 1}

@@ -2,8 +2,6 @@
 
 import contextlib
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,15 +17,6 @@ from tests.integration.proxy_harness import (
     read_head,
     snapshot,
 )
-
-
-@pytest.fixture
-def proxy(tmp_path: Path) -> Iterator[Proxy]:
-    proxy = Proxy(tmp_path)
-    try:
-        yield proxy
-    finally:
-        proxy.stop()
 
 
 def test_tunnel_passes_early_bytes_and_keeps_half_close(proxy: Proxy) -> None:

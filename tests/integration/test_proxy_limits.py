@@ -4,10 +4,6 @@ import contextlib
 import signal
 import socket
 import time
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from tests.integration.lab import pss_mib
 from tests.integration.proxy_harness import (
@@ -19,15 +15,6 @@ from tests.integration.proxy_harness import (
     read_head,
     snapshot,
 )
-
-
-@pytest.fixture
-def proxy(tmp_path: Path) -> Iterator[Proxy]:
-    proxy = Proxy(tmp_path)
-    try:
-        yield proxy
-    finally:
-        proxy.stop()
 
 
 def test_balancer_that_sends_nothing_is_closed_within_its_deadline(proxy: Proxy) -> None:

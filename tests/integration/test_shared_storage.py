@@ -30,12 +30,6 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 
 @pytest.fixture(scope="module")
-def upstream(repository: Repository) -> Iterator[Upstream]:
-    with Upstream(repository.root) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def lab() -> Iterator[LabUnderTest]:
     with LabUnderTest(NETWORK, "--shared") as running:
         yield running
@@ -61,8 +55,7 @@ def test_one_fetches_all_have_it_and_every_sample_says_the_same(
     lab: LabUnderTest, upstream: Upstream, repository: Repository, tmp_path: Path
 ) -> None:
     a = lab.stations[0]
-    a.tell("POST", "/sources", {"id": "large", "url": upstream.url})
-    a.tell("POST", "/profiles", {"name": "larges", "station": a.name, "sources": ["large"]})
+    a.mirror("large", upstream.url, "larges")
     samples = differing(lab, lambda: is_synced(lab, "large"), 40.0)
     print(f"{samples.count} samples, at most {samples.longest_s:.2f} s apart")
     assert samples.longest_s <= AGREE_S

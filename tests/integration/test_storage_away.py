@@ -33,17 +33,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 
 @pytest.fixture(scope="module")
-def upstream(repository: Repository) -> Iterator[Upstream]:
-    with Upstream(repository.root) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def lab(upstream: Upstream) -> Iterator[LabUnderTest]:
     with LabUnderTest(NETWORK, "--stations", "2") as running:
-        a = running.stations[0]
-        a.tell("POST", "/sources", {"id": "s", "url": upstream.url})
-        a.tell("POST", "/profiles", {"name": "p", "station": a.name, "sources": ["s"]})
+        running.stations[0].mirror("s", upstream.url, "p")
         running.wait_synced("s")
         yield running
 

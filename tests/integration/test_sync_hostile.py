@@ -24,10 +24,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 @pytest.fixture
 def repository(tmp_path: Path, built: Repository) -> Repository:
-    shutil.copytree(built.root, tmp_path / "upstream")
-    return Repository(
-        tmp_path / "upstream", revision=built.revision, packages=dict(built.packages), _serial=5
-    )
+    return built.copy(tmp_path / "upstream")
 
 
 @pytest.fixture
@@ -232,14 +229,10 @@ async def test_an_upstream_that_changes_during_the_sync_is_taken_in_its_new_stat
     station: Syncing, repository: Repository, upstream: Upstream, tmp_path: Path
 ) -> None:
     old = dict(repository.files())
-    new = tmp_path / "new"
-    shutil.copytree(repository.root, new)
-    later = Repository(
-        new, revision=repository.revision, packages=dict(repository.packages), _serial=5
-    )
+    later = repository.copy(tmp_path / "new")
     later.bump(add=1, update=2, delete=1)
     # The first package that is asked for finds the repository changed: half of the old state is gone.
-    upstream.fault(r"\.rpm$", "call", lambda: upstream.swap(new), times=1)
+    upstream.fault(r"\.rpm$", "call", lambda: upstream.swap(later.root), times=1)
     end = await station.run()
     assert end["event"] == "staged", end
     assert station.stored(end["revision"]) == later.files() != old
@@ -249,13 +242,9 @@ async def test_an_upstream_that_changes_during_the_sync_is_taken_in_its_new_stat
 async def test_an_upstream_that_changes_between_repomd_and_metadata_is_never_a_mixture(
     station: Syncing, repository: Repository, upstream: Upstream, tmp_path: Path
 ) -> None:
-    new = tmp_path / "new"
-    shutil.copytree(repository.root, new)
-    later = Repository(
-        new, revision=repository.revision, packages=dict(repository.packages), _serial=5
-    )
+    later = repository.copy(tmp_path / "new")
     later.bump(update=1)
-    upstream.fault("primary", "call", lambda: upstream.swap(new), times=1)
+    upstream.fault("primary", "call", lambda: upstream.swap(later.root), times=1)
     end = await station.run()
     assert end["event"] == "staged", end
     assert station.stored(end["revision"]) == later.files()

@@ -34,6 +34,12 @@ class Peer:
         for sha256 in self.syncing.pool():
             shutil.copy(self.syncing.layout.pool(sha256), self.tree / "pool" / sha256)
 
+    async def sync(self) -> dict[str, Any]:
+        """Have what upstream has now, and serve it; how that ended."""
+        end = await self.syncing.run()
+        self.offer(end["revision"])
+        return end
+
     def introduce(self, station: Syncing) -> None:
         """Let `station` know it."""
         station.peers = [{"name": "StationB", "url": self.server.url}]
@@ -71,8 +77,7 @@ def peer(tmp_path: Path, upstream: Upstream, station: Syncing) -> Iterator[Peer]
 async def test_a_copy_takes_the_whole_revision_from_the_peer(
     station: Syncing, peer: Peer, upstream: Upstream, repository: Repository
 ) -> None:
-    theirs = await peer.syncing.run()
-    peer.offer(theirs["revision"])
+    theirs = await peer.sync()
     upstream.forget()
     end = await station.run("copy", revision=theirs["revision"])
     assert end == theirs
@@ -83,8 +88,7 @@ async def test_a_copy_takes_the_whole_revision_from_the_peer(
 async def test_a_sync_takes_packages_from_the_peer_and_only_metadata_names_from_upstream(
     station: Syncing, peer: Peer, upstream: Upstream
 ) -> None:
-    theirs = await peer.syncing.run()
-    peer.offer(theirs["revision"])
+    await peer.sync()
     upstream.forget()
     assert (await station.run())["event"] == "staged"
     assert {request.path for request in upstream.requests()} == {
@@ -97,8 +101,7 @@ async def test_a_sync_takes_packages_from_the_peer_and_only_metadata_names_from_
 async def test_what_the_peer_lacks_or_spoils_comes_from_upstream(
     station: Syncing, peer: Peer, upstream: Upstream, repository: Repository
 ) -> None:
-    theirs = await peer.syncing.run()
-    peer.offer(theirs["revision"])
+    theirs = await peer.sync()
     entries = peer.syncing.entries(theirs["revision"])
     one, two = (entries[f"lab-000{n}-1.0-1.noarch.rpm"].sha256 for n in (1, 2))
     (peer.tree / "pool" / one).unlink()
@@ -113,8 +116,7 @@ async def test_what_the_peer_lacks_or_spoils_comes_from_upstream(
 
 
 async def test_a_manifest_order_takes_only_metadata(station: Syncing, peer: Peer) -> None:
-    theirs = await peer.syncing.run()
-    peer.offer(theirs["revision"])
+    theirs = await peer.sync()
     end = await station.run("manifest", revision=theirs["revision"])
     assert (end["event"], end["revision"]) == ("metadata", theirs["revision"])
     assert station.entries(theirs["revision"]) == peer.syncing.entries(theirs["revision"])
@@ -140,8 +142,7 @@ async def test_a_peer_that_offers_other_files_under_a_revision_is_refused(
 async def test_a_peer_that_changed_a_line_of_the_manifest_is_refused(
     station: Syncing, peer: Peer
 ) -> None:
-    theirs = await peer.syncing.run()
-    peer.offer(theirs["revision"])
+    theirs = await peer.sync()
     path = peer.tree / f"manifest/lab/{theirs['revision']}"
     entries = peer.syncing.entries(theirs["revision"])
     one, two = (entries[f"lab-000{n}-1.0-1.noarch.rpm"].sha256 for n in (1, 2))
@@ -187,8 +188,7 @@ PATH = "lab-0001-1.0-1.noarch.rpm"
 async def test_a_fill_grows_in_staging_and_ends_in_the_pool(
     station: Syncing, fills: Fills, peer: Peer, upstream: Upstream
 ) -> None:
-    theirs = await peer.syncing.run()
-    peer.offer(theirs["revision"])
+    theirs = await peer.sync()
     await station.run("manifest", revision=theirs["revision"])
     entry = station.entries(theirs["revision"])[PATH]
     upstream.forget()
@@ -214,8 +214,7 @@ async def test_a_fill_grows_in_staging_and_ends_in_the_pool(
 async def test_a_fill_without_manifest_here_asks_a_peer_for_it(
     station: Syncing, fills: Fills, peer: Peer
 ) -> None:
-    theirs = await peer.syncing.run()
-    peer.offer(theirs["revision"])
+    theirs = await peer.sync()
     await fills.order(path=PATH, revision=theirs["revision"])
     assert [(await fills.next())["event"] for _ in range(2)] == ["growing", "filled"]
 
@@ -223,8 +222,7 @@ async def test_a_fill_without_manifest_here_asks_a_peer_for_it(
 async def test_a_fill_of_repomd_brings_the_manifest_of_its_revision(
     station: Syncing, fills: Fills, peer: Peer
 ) -> None:
-    theirs = await peer.syncing.run()
-    peer.offer(theirs["revision"])
+    theirs = await peer.sync()
     await fills.order(path="repodata/repomd.xml", revision=theirs["revision"])
     assert [(await fills.next())["event"] for _ in range(2)] == ["metadata", "filled"]
     assert station.entries(theirs["revision"]) == peer.syncing.entries(theirs["revision"])
@@ -253,8 +251,7 @@ async def test_a_fill_of_repomd_and_a_copy_at_the_same_moment_write_into_files_o
 async def test_a_fill_that_the_peer_breaks_off_goes_on_from_upstream_in_the_same_file(
     station: Syncing, fills: Fills, peer: Peer, upstream: Upstream
 ) -> None:
-    theirs = await peer.syncing.run()
-    peer.offer(theirs["revision"])
+    theirs = await peer.sync()
     await station.run("manifest", revision=theirs["revision"])
     entry = station.entries(theirs["revision"])[PATH]
     peer.server.fault(entry.sha256, "reset", 200_000)
@@ -266,8 +263,7 @@ async def test_a_fill_that_the_peer_breaks_off_goes_on_from_upstream_in_the_same
 async def test_a_fill_whose_first_bytes_were_wrong_is_not_mended_under_its_readers(
     station: Syncing, fills: Fills, peer: Peer
 ) -> None:
-    theirs = await peer.syncing.run()
-    peer.offer(theirs["revision"])
+    theirs = await peer.sync()
     await station.run("manifest", revision=theirs["revision"])
     entry = station.entries(theirs["revision"])[PATH]
     peer.server.fault(entry.sha256, "corrupt")

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +21,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 @pytest.fixture
 def repository(tmp_path: Path, built: Repository) -> Repository:
-    shutil.copytree(built.root, tmp_path / "upstream")
-    return Repository(
-        tmp_path / "upstream", revision=built.revision, packages=dict(built.packages), _serial=5
-    )
+    return built.copy(tmp_path / "upstream")
 
 
 @pytest.fixture

@@ -13,9 +13,8 @@ from tests.simulation.barrier_world import World
 RULES = Rules(stall_s=6.0, patience_s=15.0, restraint_s=15.0, manifest_s=4.0)
 FAULTS_S = 45.0
 FREEZE_S = 10.0  # of a freeze for a time
-CALM_S = (
-    50.0  # longer than restraint, patience, a fetch by the slowest station and two publications
-)
+# Longer than restraint, patience, a fetch by the slowest station and two publications.
+CALM_S = 50.0
 
 
 def run_seed(seed: int, barrier: Callable[[Rules], Barrier] = Barrier) -> World:

@@ -28,9 +28,8 @@ class Checker:
 
     written: dict[tuple[Origin, int], Entry] = field(default_factory=dict)
     by_record: dict[Record, dict[tuple[Origin, int], Entry]] = field(default_factory=dict)
-    lost: set[str] = field(
-        default_factory=set
-    )  # epochs whose disk was lost, with what only it held
+    # Epochs whose disk was lost, with what only it held.
+    lost: set[str] = field(default_factory=set)
     shown: dict[str, dict[Record, Rank]] = field(default_factory=dict)
 
     def wrote(self, station: str, rows: tuple[Row, ...], epoch: str) -> None:

@@ -118,7 +118,11 @@ def list_instances(
     config: SocketFromConfig = None,
     as_json: AsJson = False,
 ) -> None:
-    """All instances of the group: NORMAL, WARNING (silent for 10 minutes), UNREACHABLE (an hour), and the others."""
+    """All instances of the group, and how they are.
+
+    NORMAL; WARNING: silent for 10 minutes, UNREACHABLE: for an hour; ONBOARDING: not heard of yet; ERROR and
+    REGISTRATION_ERROR: `station instance show` has the reason.
+    """
     admin = admin_of(socket, config)
     statuses = admin.get("/instance-statuses")
     rows = [row | statuses.get(row["id"], {}) for row in admin.get("/instances")]

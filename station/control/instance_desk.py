@@ -27,6 +27,7 @@ from station.model.install_key import (
     use_of,
     uses_of,
 )
+from station.model.instance_status import REGISTRATION
 from station.model.last_seen import Sightings
 from station.model.mirror_list import may_be_mirrored
 from station.model.records import GroupRecord, InstanceRecord, Kind, ProfileRecord, SourceRecord
@@ -42,6 +43,8 @@ KEY_DIRECTORY = CA_PATH.rpartition("/")[0] + "/keys"
 FAILURES_MAX = 20
 FAILURES_WINDOW_S = 60.0
 CLIENTS_MAX = 1024
+# Failed registrations of a profile that are recorded; they use up no use of a key, so that something has to end them.
+FAILED_MAX = 100
 
 
 class DeskRegistry(Protocol):
@@ -107,6 +110,10 @@ class InstanceDesk:
         wanted = used.profile if used else (old and old.profile) or ""
         profile = self._profile(records, wanted)
         if reason := mismatch(profile, facts.facts):
+            if not is_own:
+                await self._note_failed(
+                    old, _record(old, instance, profile, facts, "", 0.0), reason
+                )
             raise BadChange(409, "profile_mismatch", reason, "profile")
         record = _record(old, instance, profile, facts, digest, now)
         await self._write_registration(old, record, used, now)
@@ -281,6 +288,21 @@ class InstanceDesk:
             await self._registry.write(changes)
         finally:
             self._under_way.pop(record.id, None)
+
+    async def _note_failed(
+        self, old: InstanceRecord | None, record: InstanceRecord, reason: str
+    ) -> None:
+        """People see which machine could not register, and why. Without its secret it is admitted to nothing."""
+        instances = self._registry.records().instances.values()
+        failed = [r for r in instances if REGISTRATION in r.facts and r.profile == record.profile]
+        if old is None and len(failed) >= FAILED_MAX:
+            return
+        noted = record.model_copy(update={"facts": {**record.facts, REGISTRATION: reason}})
+        if noted != old:
+            try:
+                await self._registry.write([Change.put(Kind.INSTANCE, noted.id, noted)])
+            except BadChange as error:  # the machine is told all the same
+                line("warning", "instance.failure_not_kept", instance=noted.id, reason=str(error))
 
     def _refuse(self, status: int, code: str, reason: str, caller: Caller, now: float) -> NoReturn:
         count, since = self._failures.pop(caller.address, (0, now))

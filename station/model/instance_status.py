@@ -8,15 +8,20 @@ from station.model.records import InstanceRecord
 WARNING_AFTER_S = 10 * 60.0
 UNREACHABLE_AFTER_S = 60 * 60.0
 
+# Facts of an instance's record that decide its status; each is gone with the next report that does not say it.
+REGISTRATION = "registration"  # why its registration failed
+ERROR = "error"  # what went wrong at its last check-in
+
 
 class InstanceStatus(StrEnum):
-    """What the product calls Active, Inactive, Offline, Error and Registering."""
+    """What the product calls Active, Inactive, Offline, Error, Registering and Registration failed."""
 
     NORMAL = "NORMAL"
     WARNING = "WARNING"
     UNREACHABLE = "UNREACHABLE"
     ERROR = "ERROR"
     ONBOARDING = "ONBOARDING"
+    REGISTRATION_ERROR = "REGISTRATION_ERROR"
 
 
 def status_of(
@@ -25,8 +30,11 @@ def status_of(
     """`seen`: wall time of its last check-in, None when nobody knows one.
 
     Nobody's knowing means silence only since stations listen (`listening_since`): last-seen times are not kept over
-    a restart of the whole group. All times wall clock, seconds.
+    a restart of the whole group. All times wall clock, seconds. A registration that failed stays one however long
+    the machine is silent: nothing on it would check in.
     """
+    if record.facts.get(REGISTRATION):
+        return InstanceStatus.REGISTRATION_ERROR
     if seen is None and not record.secret_digest:
         return InstanceStatus.ONBOARDING
     silent_s = now - (seen if seen is not None else max(record.registered_at, listening_since))
@@ -36,4 +44,4 @@ def status_of(
         return InstanceStatus.WARNING
     if seen is None and record.registered_at >= listening_since:
         return InstanceStatus.ONBOARDING
-    return InstanceStatus.ERROR if record.facts.get("error") else InstanceStatus.NORMAL
+    return InstanceStatus.ERROR if record.facts.get(ERROR) else InstanceStatus.NORMAL

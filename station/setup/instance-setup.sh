@@ -33,6 +33,7 @@ say() { printf '%s\n' "instance-setup: $*"; }
 warn() { printf '%s\n' "instance-setup: $*" >&2; }
 fail() {
     warn "$*"
+    FAILED=$*
     exit 1
 }
 
@@ -67,7 +68,7 @@ paths() {
 begin() {
     umask 022
     WORK=$(mktemp -d "${TMPDIR:-/tmp}/instance-setup.XXXXXX") || fail "no temporary directory"
-    CHANGING='' QUIET=''
+    CHANGING='' QUIET='' TAKEN_DOWN='' FAILED='interrupted'
     trap finish EXIT
     trap 'exit 1' HUP INT TERM
     for command in curl openssl; do
@@ -80,6 +81,7 @@ finish() {
     trap - EXIT
     [ -z "$QUIET" ] || stty echo </dev/tty
     [ -z "$CHANGING" ] || take_back
+    [ -z "$TAKEN_DOWN" ] || tell_failure
     rm -rf "$WORK"
     exit "$status"
 }
@@ -115,12 +117,20 @@ ask() {
         STATUS=000
 }
 
+# The stations have taken this machine down, and then its registration failed: they are told why, if they can be.
+tell_failure() {
+    { facts && printf 'registration=%s\n' "$(fact "$FAILED")"; } >"$WORK/body"
+    ask POST "/instances/$ID/checkin" "$WORK/body" "$WORK/told" --cacert "$WORK/ca.pem" --max-time 10 --retry 0
+}
+
 # What the stations or curl said of the last request, on one line.
 said() {
     if [ "$STATUS" = 000 ]; then
         tr '\n' ' ' <"$WORK/said"
     elif [ -f "$1" ]; then
         printf '%s %s' "$STATUS" "$(tr -cd '[:print:]' <"$1" | cut -c 1-400)"
+    else
+        printf '%s' "$STATUS"
     fi
 }
 
@@ -428,14 +438,14 @@ register() {
         200 | 201) ;;
         *) fail "not registered: $(said "$WORK/registered")" ;;
     esac
-    AUTH=$(value_of token "$WORK/registered")
+    AUTH=$(value_of token "$WORK/registered") TAKEN_DOWN=yes
     fetch_repos "$WORK/registered" || fail "no repository files: $(said "$WORK/station.repo"); nothing was changed"
     call GET /instance-setup.sh '' "$WORK/program"
     [ "$STATUS" = 200 ] || fail "the script cannot be fetched: $(said "$WORK/program"); nothing was changed"
     set_aside || fail "the .repo files cannot be set aside; they are where they were"
     place_repos && remember "$WORK/registered" && install_file "$WORK/program" "$PROGRAM" 755 && start_timer ||
         fail "not everything could be written; the previous .repo files are back"
-    CHANGING=
+    CHANGING='' TAKEN_DOWN=''
     say "registered as $ID with profile $(value_of profile "$WORK/registered"); dnf repolist shows the sources"
 }
 
@@ -466,8 +476,10 @@ follow_trust() {
     say "the CA file was renewed"
 }
 
+# What goes wrong now is said at the next check-in, and again until one has gone well.
 check_in() {
     recall
+    [ ! -s "$STATE/trouble" ] || TROUBLE=$(cat "$STATE/trouble")
     facts >"$WORK/facts"
     call POST "/instances/$ID/checkin" "$WORK/facts" "$WORK/checked"
     if [ "$STATUS" = 000 ] && follow_trust; then
@@ -483,15 +495,25 @@ check_in() {
     fi
     [ "$STATUS" = 200 ] || fail "no check-in: $(said "$WORK/checked")"
     case " $(value_of changed "$WORK/checked") " in
-        *' trust '*) follow_trust || warn "the CA file could not be renewed: $(said "$WORK/trust")" ;;
+        *' trust '*) follow_trust || in_trouble "the CA file could not be renewed: $(said "$WORK/trust")" ;;
     esac
     case " $(value_of changed "$WORK/checked") " in
         *' repos '*)
-            fetch_repos "$WORK/checked" && place_repos || fail "the repository files could not be renewed: $(said "$WORK/station.repo")"
+            fetch_repos "$WORK/checked" && place_repos || {
+                in_trouble "the repository files could not be renewed: $(said "$WORK/station.repo")"
+                exit 1
+            }
             say "the repository files were renewed"
             ;;
     esac
     remember "$WORK/checked" || fail "$STATE cannot be written"
+    [ -n "$NEW_TROUBLE" ] || rm -f "$STATE/trouble"
+}
+
+in_trouble() {
+    warn "$*"
+    NEW_TROUBLE=yes
+    keep trouble "$*"
 }
 
 unregister() {
@@ -517,7 +539,7 @@ unregister() {
 main() {
     HOST=$STATION_HOST HTTPS=$STATION_HTTPS PROXY=$STATION_PROXY FINGERPRINT=$STATION_FINGERPRINT
     case $HOST in '@'*) HOST='' HTTPS='' PROXY='' FINGERPRINT='' ;; esac
-    TASK=register DRY=no KEY_FILE='' RESPONSE='' WAYS='direct proxy' WAY=direct KEY='' TROUBLE='' OTHERS='' AUTH=none
+    TASK=register DRY=no KEY_FILE='' RESPONSE='' WAYS='direct proxy' WAY=direct KEY='' TROUBLE='' NEW_TROUBLE='' OTHERS='' AUTH=none
     while [ $# -gt 0 ]; do
         case $1 in
             --key-file | --response-file | --host)

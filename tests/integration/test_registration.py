@@ -292,6 +292,37 @@ def test_bad_bodies_are_refused(lab: LabUnderTest) -> None:
     assert ask(lab, "PUT", "/instances/wrong", key, body(arch="s390x")).status == 409
 
 
+def status(lab: LabUnderTest, instance: str, station: int = 0) -> str | None:
+    """As one station tells it; None while it does not know the instance."""
+    row = lab.stations[station].ask("/instance-statuses").get(instance)
+    return str(row["status"]) if row else None
+
+
+def test_registration_that_fails_is_shown_on_every_station_until_it_succeeds(
+    lab: LabUnderTest, tmp_path: Path, script: Path
+) -> None:
+    machine, key = Machine(tmp_path / "m"), new_key(lab)
+    release = machine.root / "etc/os-release"
+    release.write_text('ID="ol"\nVERSION_ID="8.9"\n')
+    said = machine.script(script, "--key-file", "-", stdin=key, check=False)
+    assert "this machine has version 8.9" in said
+    wait_until(
+        "every station shows it",
+        lambda: {status(lab, machine.id, n) for n in range(3)} == {"REGISTRATION_ERROR"},
+        5.0,
+    )
+    shown = json.loads(station_command(lab, "instance", "show", machine.id, "--json"))
+    assert "version 8.9" in shown["facts"]["registration"]
+    release.write_text('ID="ol"\nVERSION_ID="9.4"\n')
+    (machine.root / "usr").write_text("where the script should go")  # a later step fails
+    said = machine.script(script, "--key-file", "-", stdin=key, check=False)
+    assert "the previous .repo files are back" in said
+    assert status(lab, machine.id) == "REGISTRATION_ERROR"
+    (machine.root / "usr").unlink()
+    machine.script(script, "--key-file", "-", stdin=key)
+    wait_until("it is well", lambda: status(lab, machine.id) == "NORMAL", 5.0)
+
+
 def test_cloned_machine_is_flagged_and_its_clock_does_not_matter(
     lab: LabUnderTest, tmp_path: Path, script: Path
 ) -> None:

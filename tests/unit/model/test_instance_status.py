@@ -44,3 +44,10 @@ def test_instance_is_registering_until_its_first_check_in() -> None:
 def test_what_went_wrong_on_it_is_an_error() -> None:
     record = RECORD.model_copy(update={"facts": {"error": "no .repo file"}})
     assert status_of(record, NOW, NOW, LONG_AGO) is InstanceStatus.ERROR
+
+
+def test_registration_that_failed_stays_one_however_long_it_is_silent() -> None:
+    never = InstanceRecord(id="db1", station="A", facts={"registration": "no disk"})
+    again = RECORD.model_copy(update={"facts": {"registration": "no disk"}})
+    for record, seen in ((never, None), (again, NOW), (again, NOW - 1e5), (again, None)):
+        assert status_of(record, seen, NOW, LONG_AGO) is InstanceStatus.REGISTRATION_ERROR

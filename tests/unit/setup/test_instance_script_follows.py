@@ -1,4 +1,4 @@
-"""instance-setup.sh in three shells, with a curl that answers from files: whom it believes, and whom it asks."""
+"""instance-setup.sh in three shells, with a curl that answers from files: whom it believes, asks, and what it says."""
 
 import subprocess
 import time
@@ -24,13 +24,14 @@ TRUST = Trust().replaced(OTHER.ca)
 # Answers with the file that is called like the first part of the path; hosts in `dead` do not answer.
 CURL = """#!/bin/sh
 while [ $# -gt 1 ]; do
-    case $1 in --output) out=$2 ;; --request) method=$2 ;; esac
+    case $1 in --output) out=$2 ;; --request) method=$2 ;; --data-binary) body=${{2#@}} ;; esac
     shift
 done
 cat >/dev/null
 host=${{1#https://}} host=${{host%%:*}} path=${{1#https://*/}}
 printf '%s %s %s\\n' "$method" "$host" "${{path%%\\?*}}" >>{directory}/asked
 ! grep -qx "$host" {directory}/dead || exit 7
+[ -z "${{body:-}}" ] || {{ echo "$method" && cat "$body"; }} >>{directory}/said
 case $path in */repos*) path=repos ;; esac
 [ -f "{directory}/${{path%%/*}}" ] || {{ printf 404; exit 0; }}
 cp "{directory}/${{path%%/*}}" "$out"
@@ -73,6 +74,13 @@ class Bench:
     def tell(self, name: str, text: str) -> None:
         (self.directory / "told" / name).write_text(text, encoding="ascii")
 
+    def take(self, name: str) -> str:
+        """That answer is 404 from now on; what it was."""
+        path = self.directory / "told" / name
+        text = path.read_text(encoding="ascii")
+        path.unlink()
+        return text
+
     def trust(self, trust: Trust, by: Authority = OURS) -> str:
         text = trust.bundle(by.ca, by.ca_key).decode()
         self.tell("trust.pem", text)
@@ -83,7 +91,8 @@ class Bench:
 
     def run(self, *options: str) -> tuple[int, str]:
         (self.directory / "script").write_text(self.script)
-        (self.directory / "told/asked").write_text("")
+        for kept in ("asked", "said"):
+            (self.directory / "told" / kept).write_text("")
         done = subprocess.run(
             [*self.shell, str(self.directory / "script"), *options],
             env={
@@ -107,6 +116,11 @@ class Bench:
     @property
     def asked(self) -> list[str]:
         return (self.directory / "told/asked").read_text().splitlines()
+
+    def said(self, name: str) -> list[str]:
+        """What it told the stations of one thing in the last run, in order."""
+        lines = (self.directory / "told/said").read_text().splitlines()
+        return [value for key, _, value in (line.partition("=") for line in lines) if key == name]
 
     def files(self) -> dict[str, str]:
         root = self.directory / "root"
@@ -185,3 +199,58 @@ def test_hosts_that_are_none_are_not_asked(bench: Bench) -> None:
     kept = bench.directory / "root/var/lib/station-instance/settings"
     others = [line for line in kept.read_text().splitlines() if line.startswith("others=")]
     assert not set(others[0]) & set("$`;(){}")
+
+
+@pytest.mark.parametrize("step", ["repos", "instance-setup.sh"])
+def test_registration_that_fails_at_a_later_step_is_reported_with_the_reason(
+    bench: Bench, step: str
+) -> None:
+    before = bench.files()
+    kept = bench.take(step)
+    status, said = bench.run("--key-file", "-")
+    assert status == 1
+    (reason,) = bench.said("registration")
+    assert reason.endswith("404 nothing was changed")
+    assert reason.removesuffix(" nothing was changed") in said
+    left = {path for path in bench.files() if path not in before}
+    assert {Path(path).name for path in left} == {"id", "secret"}
+    bench.tell(step, kept)
+    bench.registered()
+    assert bench.said("registration") == []
+
+
+def test_registration_that_could_not_write_is_reported_after_the_old_files_are_back(
+    bench: Bench,
+) -> None:
+    repos = bench.directory / "root/etc/yum.repos.d"
+    (repos / "vendor.repo").write_text("[vendor]\n")
+    (bench.directory / "root/etc/systemd").write_text("no directory")
+    status, said = bench.run("--key-file", "-")
+    assert (status, "the previous .repo files are back" in said) == (1, True), said
+    assert bench.said("registration") == [
+        "not everything could be written the previous .repo files are back"
+    ]
+    assert [path.name for path in repos.iterdir()] == ["vendor.repo"]
+
+
+def test_stations_that_refuse_are_told_nothing_more(bench: Bench) -> None:
+    bench.take("instances")
+    status, said = bench.run("--key-file", "-")
+    assert (status, "not registered: 404" in said) == (1, True), said
+    assert bench.said("registration") == []
+
+
+def test_trouble_at_a_check_in_is_said_at_the_next_until_one_goes_well(bench: Bench) -> None:
+    bench.registered()
+    once = bench.files()
+    bench.answer(changed="repos")
+    kept = bench.take("repos")
+    assert bench.run("--check-in")[0] == 1
+    assert bench.said("error") == [""]
+    assert bench.run("--check-in")[0] == 1
+    assert "the repository files could not be renewed: 404" in bench.said("error")[0]
+    bench.tell("repos", kept)
+    assert bench.run("--check-in")[0] == 0
+    assert bench.run("--check-in")[0] == 0
+    assert bench.said("error") == [""]
+    assert bench.files() == once

@@ -120,8 +120,8 @@ def list_instances(
 ) -> None:
     """All instances of the group, and how they are.
 
-    NORMAL; WARNING: silent for 10 minutes, UNREACHABLE: for an hour; ONBOARDING: not heard of yet; ERROR and
-    REGISTRATION_ERROR: `station instance show` has the reason.
+    NORMAL; WARNING: silent for 10 minutes, UNREACHABLE: for an hour; ONBOARDING: not heard of yet; REBOOTING: said
+    that it goes down to boot; ERROR, REGISTRATION_ERROR: `station instance show` has the reason.
     """
     admin = admin_of(socket, config)
     statuses = admin.get("/instance-statuses")

@@ -9,12 +9,13 @@ WARNING_AFTER_S = 10 * 60.0
 UNREACHABLE_AFTER_S = 60 * 60.0
 
 # Facts of an instance's record that decide its status; each is gone with the next report that does not say it.
+GOING = "going"  # what it went down for
 REGISTRATION = "registration"  # why its registration failed
 ERROR = "error"  # what went wrong at its last check-in
 
 
 class InstanceStatus(StrEnum):
-    """What the product calls Active, Inactive, Offline, Error, Registering and Registration failed."""
+    """What the product calls Active, Inactive, Offline, Error, Registering, Registration failed; and Rebooting."""
 
     NORMAL = "NORMAL"
     WARNING = "WARNING"
@@ -22,6 +23,7 @@ class InstanceStatus(StrEnum):
     ERROR = "ERROR"
     ONBOARDING = "ONBOARDING"
     REGISTRATION_ERROR = "REGISTRATION_ERROR"
+    REBOOTING = "REBOOTING"
 
 
 def status_of(
@@ -44,4 +46,6 @@ def status_of(
         return InstanceStatus.WARNING
     if seen is None and record.registered_at >= listening_since:
         return InstanceStatus.ONBOARDING
+    if record.facts.get(GOING):
+        return InstanceStatus.REBOOTING
     return InstanceStatus.ERROR if record.facts.get(ERROR) else InstanceStatus.NORMAL

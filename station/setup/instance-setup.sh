@@ -16,7 +16,7 @@ STATION_FINGERPRINT='@FINGERPRINT@'
 usage() {
     cat <<'TEXT'
 usage: sh instance-setup.sh [--key-file FILE | --response-file FILE] [--by-proxy] [--dry-run]
-       sh instance-setup.sh --check-in | --unregister
+       sh instance-setup.sh --check-in | --going-down | --unregister
 
   --key-file FILE       the install key (- : from standard input); without one it is asked for
   --response-file FILE  ManagementAgentInstallKey, GatewayServerHost, GatewayServerPort, one KEY = VALUE a line
@@ -24,6 +24,7 @@ usage: sh instance-setup.sh [--key-file FILE | --response-file FILE] [--by-proxy
   --host HOST           the stations' name, instead of the one in this file
   --dry-run             say what would be done and change nothing
   --check-in            report to the stations and take what they changed; the timer does it
+  --going-down          say that this machine goes down to boot; a unit does it
   --unregister          deregister and put the previous .repo files back
 ROOT, when set, is put before every path (for images and tests).
 TEXT
@@ -372,8 +373,26 @@ AccuracySec=5s
 [Install]
 WantedBy=timers.target
 TEXT
+    # Stopped before the network is, as it was started after it. Silent unless the machine goes down to boot again.
+    cat >"$WORK/going" <<TEXT
+[Unit]
+Description=Tell the management stations when this machine goes down to boot
+After=network-online.target nss-lookup.target
+Wants=network-online.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c :
+ExecStop=-/bin/sh -c 'systemctl list-jobs | grep -Eq "(reboot|kexec)[.]target +start" && exec sh /usr/local/libexec/station-instance-setup --going-down'
+TimeoutStopSec=15s
+
+[Install]
+WantedBy=multi-user.target
+TEXT
     install_file "$WORK/service" "$UNITS/station-check-in.service" 644 &&
-        install_file "$WORK/timer" "$UNITS/station-check-in.timer" 644
+        install_file "$WORK/timer" "$UNITS/station-check-in.timer" 644 &&
+        install_file "$WORK/going" "$UNITS/station-going-down.service" 644
 }
 
 # Only on a running system that is this one.
@@ -382,13 +401,16 @@ has_systemd() { [ -z "$ROOT" ] && [ -d /run/systemd/system ] && command -v syste
 start_timer() {
     write_units || return 1
     if has_systemd; then
-        systemctl daemon-reload && systemctl enable --quiet --now station-check-in.timer
+        systemctl daemon-reload && systemctl enable --quiet --now station-check-in.timer station-going-down.service
     fi
 }
 
 stop_timer() {
     if has_systemd && [ -f "$UNITS/station-check-in.timer" ]; then
         systemctl disable --quiet --now station-check-in.timer
+    fi
+    if has_systemd && [ -f "$UNITS/station-going-down.service" ]; then
+        systemctl disable --quiet --now station-going-down.service
     fi
     return 0
 }
@@ -429,7 +451,7 @@ register() {
         for file in "$REPOS/"*.repo; do
             [ ! -f "$file" ] || say "would set aside $file"
         done
-        say "would write $REPOS/station.repo, $TRUST/ca.pem, $TRUST/keys/, $PROGRAM, $UNITS/station-check-in.timer"
+        say "would write $REPOS/station.repo, $TRUST/ca.pem, $TRUST/keys/, $PROGRAM, $UNITS/station-check-in.timer, $UNITS/station-going-down.service"
         return 0
     fi
     mkdir -p "$STATE" && chmod 700 "$STATE" && keep id "$ID" && keep secret "$SECRET" || fail "$STATE cannot be written"
@@ -510,6 +532,14 @@ check_in() {
     [ -n "$NEW_TROUBLE" ] || rm -f "$STATE/trouble"
 }
 
+# One try of a few seconds: a shutdown is not held up by stations that do not answer.
+going_down() {
+    recall
+    { facts && printf 'going=reboot\n'; } >"$WORK/facts"
+    ask POST "/instances/$ID/checkin" "$WORK/facts" "$WORK/told" --cacert "$WORK/ca.pem" --max-time 8 --retry 0
+    [ "$STATUS" = 200 ] || warn "the stations do not know that this machine goes down: $(said "$WORK/told")"
+}
+
 in_trouble() {
     warn "$*"
     NEW_TROUBLE=yes
@@ -530,7 +560,7 @@ unregister() {
     esac
     stop_timer
     put_back
-    rm -f "$UNITS/station-check-in.timer" "$UNITS/station-check-in.service" "$PROGRAM"
+    rm -f "$UNITS/station-check-in.timer" "$UNITS/station-check-in.service" "$UNITS/station-going-down.service" "$PROGRAM"
     rm -rf "$TRUST" "$STATE"
     ! has_systemd || systemctl daemon-reload
     say "deregistered; the previous .repo files are back"
@@ -550,6 +580,7 @@ main() {
             --by-proxy) WAYS=proxy ;;
             --dry-run) DRY=yes ;;
             --check-in) TASK=check_in ;;
+            --going-down) TASK=going_down ;;
             --unregister) TASK=unregister ;;
             --help)
                 usage

@@ -323,6 +323,25 @@ def test_registration_that_fails_is_shown_on_every_station_until_it_succeeds(
     wait_until("it is well", lambda: status(lab, machine.id) == "NORMAL", 5.0)
 
 
+def test_machine_that_goes_down_to_boot_is_rebooting_until_it_checks_in(
+    lab: LabUnderTest, tmp_path: Path, script: Path
+) -> None:
+    machine = registered(lab, tmp_path / "m", script)
+    program = machine.root / "usr/local/libexec/station-instance-setup"
+    machine.script(program, "--going-down")
+    wait_until(
+        "every station shows it",
+        lambda: {status(lab, machine.id, n) for n in range(3)} == {"REBOOTING"},
+        15.0,
+    )
+    machine.script(program, "--check-in")
+    wait_until(
+        "every station shows it",
+        lambda: {status(lab, machine.id, n) for n in range(3)} == {"NORMAL"},
+        5.0,
+    )
+
+
 def test_cloned_machine_is_flagged_and_its_clock_does_not_matter(
     lab: LabUnderTest, tmp_path: Path, script: Path
 ) -> None:

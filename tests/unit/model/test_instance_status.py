@@ -51,3 +51,19 @@ def test_registration_that_failed_stays_one_however_long_it_is_silent() -> None:
     again = RECORD.model_copy(update={"facts": {"registration": "no disk"}})
     for record, seen in ((never, None), (again, NOW), (again, NOW - 1e5), (again, None)):
         assert status_of(record, seen, NOW, LONG_AGO) is InstanceStatus.REGISTRATION_ERROR
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "status"),
+    [
+        (0.0, InstanceStatus.REBOOTING),
+        (WARNING_AFTER_S - 1, InstanceStatus.REBOOTING),
+        (WARNING_AFTER_S, InstanceStatus.WARNING),
+        (UNREACHABLE_AFTER_S, InstanceStatus.UNREACHABLE),
+    ],
+)
+def test_machine_that_goes_down_to_boot_has_as_long_as_any_to_be_heard_again(
+    silent_s: float, status: InstanceStatus
+) -> None:
+    record = RECORD.model_copy(update={"facts": {"going": "reboot", "error": "no .repo file"}})
+    assert status_of(record, NOW - silent_s, NOW, LONG_AGO) is status

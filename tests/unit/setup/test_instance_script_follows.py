@@ -1,5 +1,8 @@
 """instance-setup.sh in three shells, with a curl that answers from files: whom it believes, asks, and what it says."""
 
+import re
+import shlex
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -254,3 +257,69 @@ def test_trouble_at_a_check_in_is_said_at_the_next_until_one_goes_well(bench: Be
     assert bench.run("--check-in")[0] == 0
     assert bench.said("error") == [""]
     assert bench.files() == once
+
+
+def test_machine_that_goes_down_says_so_once_and_waits_for_nobody(bench: Bench) -> None:
+    bench.answer(others="b.example.com")
+    bench.registered()
+    once = bench.files()
+    assert bench.run("--going-down")[0] == 0
+    assert bench.said("going") == ["reboot"]
+    bench.tell("dead", "lb.example.com\n")
+    status, said = bench.run("--going-down")
+    assert (status, "do not know that this machine goes down" in said) == (0, True)
+    assert len(bench.asked) == 1
+    bench.tell("dead", "")
+    assert bench.run("--check-in")[0] == 0
+    assert bench.said("going") == []
+    assert bench.files() == once
+
+
+JOBS = """JOB UNIT                      TYPE  STATE
+  1 {target}             start waiting
+  2 station-going-down.service stop running
+
+2 jobs listed.
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "is_said"),
+    [("reboot.target", True), ("kexec.target", True), ("poweroff.target", False)],
+)
+def test_unit_speaks_only_when_the_machine_goes_down_to_boot(
+    bench: Bench, target: str, is_said: bool
+) -> None:
+    bench.registered()
+    unit = (bench.directory / "root/etc/systemd/system/station-going-down.service").read_text()
+    (stop,) = re.findall(r"^ExecStop=-(.*)$", unit, re.M)
+    for name, text in (("systemctl", f"cat <<E\n{JOBS.format(target=target)}E"), ("sh", "echo $*")):
+        (bench.directory / "bin" / name).write_text(f"#!/bin/dash\n{text}\n")
+        (bench.directory / "bin" / name).chmod(0o755)
+    words = shlex.split(stop)
+    assert words[0] == "/bin/sh"
+    path = f"{bench.directory}/bin:/usr/bin:/bin"
+    done = subprocess.run(
+        [*bench.shell, *words[1:]], env={"PATH": path}, capture_output=True, text=True, check=False
+    )
+    said = "/usr/local/libexec/station-instance-setup --going-down\n" if is_said else ""
+    assert (done.stdout, done.stderr) == (said, "")
+
+
+def test_systemd_finds_nothing_to_say_about_the_units(bench: Bench) -> None:
+    bench.registered()
+    root = bench.directory / "root"
+    shutil.copytree("/usr/lib/systemd/system", root / "usr/lib/systemd/system", symlinks=True)
+    (root / "lib").symlink_to("usr/lib")
+    (root / "bin").mkdir()
+    (root / "bin/sh").write_text("")
+    (root / "bin/sh").chmod(0o755)
+    units = ("station-check-in.service", "station-check-in.timer", "station-going-down.service")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", f"--root={root}", *units],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

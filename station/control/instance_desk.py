@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
-from station.control.changes import BadChange, Records, delete
+from station.control.changes import BadChange, Records
+from station.control.deregistration import delete_now, deleting_of, stays
 from station.control.holdings import Holdings
 from station.control.instance_facts import Facts
 from station.control.instance_match import mismatch
@@ -155,7 +156,8 @@ class InstanceDesk:
         records = self._registry.records()
         if credential.instance not in records.instances:
             raise BadChange(503, "unheard", "this station has not heard of it yet: ask again")
-        held_by = await self._registry.write(delete(records, Kind.INSTANCE, credential.instance))
+        settings = self._registry.settings()
+        held_by = await self._registry.write(delete_now(records, settings, credential.instance))
         line("info", "instance.deregistered", instance=credential.instance)
         return {"id": credential.instance, "held_by": held_by}
 
@@ -221,8 +223,13 @@ class InstanceDesk:
         group = _group(records)
         text, place = self._repo_file(records, instance, profile, facts.way)
         repos = hashlib.sha256(text.encode()).hexdigest()
-        trust = Trust.of(self._registry.settings()).number
-        changed = {"repos": repos != facts.repos, "trust": trust > facts.trust}
+        settings = self._registry.settings()
+        trust = Trust.of(settings).number
+        changed = {
+            "repos": repos != facts.repos,
+            "trust": trust > facts.trust,
+            "deleted": deleting_of(settings, instance) is not None,  # by a person: it is to leave
+        }
         answer: dict[str, Any] = {
             "id": instance,
             "profile": profile.name,
@@ -276,9 +283,12 @@ class InstanceDesk:
         self, old: InstanceRecord | None, record: InstanceRecord, used: KeyRecord | None, now: float
     ) -> None:
         changes = [Change.put(Kind.INSTANCE, record.id, record)] if record != old else []
+        settings = self._registry.settings()
+        if used is not None:  # its own secret only brings a new credential
+            changes += stays(settings, record.id)
         if used is not None and used.uses_max:
             use = use_of(used.id, record.id)
-            if use not in self._registry.settings():
+            if use not in settings:
                 changes.append(Change(Kind.SETTINGS, use, {"at": now}))
         if not changes:
             return

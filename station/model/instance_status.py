@@ -15,7 +15,7 @@ ERROR = "error"  # what went wrong at its last check-in
 
 
 class InstanceStatus(StrEnum):
-    """What the product calls Active, Inactive, Offline, Error, Registering, Registration failed; and Rebooting."""
+    """What the product calls Active, Inactive, Offline, Error, Registering, Registration failed, Unregistering."""
 
     NORMAL = "NORMAL"
     WARNING = "WARNING"
@@ -24,17 +24,25 @@ class InstanceStatus(StrEnum):
     ONBOARDING = "ONBOARDING"
     REGISTRATION_ERROR = "REGISTRATION_ERROR"
     REBOOTING = "REBOOTING"
+    DELETING = "DELETING"
 
 
 def status_of(
-    record: InstanceRecord, seen: float | None, now: float, listening_since: float
+    record: InstanceRecord,
+    seen: float | None,
+    now: float,
+    listening_since: float,
+    *,
+    is_deleting: bool = False,
 ) -> InstanceStatus:
     """`seen`: wall time of its last check-in, None when nobody knows one.
 
     Nobody's knowing means silence only since stations listen (`listening_since`): last-seen times are not kept over
-    a restart of the whole group. All times wall clock, seconds. A registration that failed stays one however long
-    the machine is silent: nothing on it would check in.
+    a restart of the whole group. All times wall clock, seconds. `is_deleting`: a person deleted it, and it has not
+    confirmed. That, and a registration that failed, it stays however long it is silent.
     """
+    if is_deleting:
+        return InstanceStatus.DELETING
     if record.facts.get(REGISTRATION):
         return InstanceStatus.REGISTRATION_ERROR
     if seen is None and not record.secret_digest:

@@ -517,6 +517,13 @@ check_in() {
     fi
     [ "$STATUS" = 200 ] || fail "no check-in: $(said "$WORK/checked")"
     case " $(value_of changed "$WORK/checked") " in
+        *' deleted '*)
+            say "an administrator has deleted this instance"
+            leave
+            return 0
+            ;;
+    esac
+    case " $(value_of changed "$WORK/checked") " in
         *' trust '*) follow_trust || in_trouble "the CA file could not be renewed: $(said "$WORK/trust")" ;;
     esac
     case " $(value_of changed "$WORK/checked") " in
@@ -552,14 +559,22 @@ unregister() {
         say "would deregister $ID at $(url https "$HTTPS") and put the files of $STATE/previous back"
         return 0
     fi
+    leave
+}
+
+# The old files are back before the stations hear of it: what they then forget is over here.
+leave() {
+    put_back
     call DELETE "/instances/$ID" '' "$WORK/gone"
     [ "$STATUS" != 401 ] || { renew && call DELETE "/instances/$ID" '' "$WORK/gone"; }
     case $STATUS in
         200 | 404 | 410) ;;
-        *) warn "the stations do not know of it yet: $(said "$WORK/gone"); \`station instance delete $ID\` tells them" ;;
+        *)
+            [ "$TASK" = unregister ] || fail "not deregistered: $(said "$WORK/gone"); tried again at the next check-in"
+            warn "the stations do not know of it yet: $(said "$WORK/gone"); \`station instance delete --force $ID\` tells them"
+            ;;
     esac
     stop_timer
-    put_back
     rm -f "$UNITS/station-check-in.timer" "$UNITS/station-check-in.service" "$UNITS/station-going-down.service" "$PROGRAM"
     rm -rf "$TRUST" "$STATE"
     ! has_systemd || systemctl daemon-reload

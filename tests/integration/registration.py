@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.dnf import Dnf
-from tests.integration.lab import LabUnderTest
+from tests.integration.lab import LabUnderTest, wait_until
 
 SCRIPT_S = 60.0
 VENDOR = "[vendor]\nname=vendor\nbaseurl=http://vendor.invalid/\n"
@@ -144,3 +144,26 @@ def ask(
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.read().decode())
+
+
+def _wait_for_keys(lab: LabUnderTest) -> None:
+    """Until every station knows the same install keys."""
+
+    def known() -> int:
+        return len({str(s.ask("/profiles/web/keys")) for s in lab.stations})
+
+    wait_until("the keys have travelled", lambda: known() == 1, 5.0)
+
+
+def new_key(lab: LabUnderTest, *options: str) -> str:
+    """An install key of the profile `web` that every station knows."""
+    key = station_command(lab, "profile", "key", "create", "web", *options).strip()
+    _wait_for_keys(lab)
+    return key
+
+
+def registered(lab: LabUnderTest, root: Path, script: Path, *shell: str) -> Machine:
+    """A machine on which the script has registered it with `web`."""
+    machine = Machine(root, shell or ("sh",))
+    machine.script(script, "--key-file", "-", stdin=new_key(lab))
+    return machine

@@ -16,7 +16,14 @@ import pytest
 from station.peering.token import JoinToken
 from tests.integration.crowd import Crowd, at_a_rate
 from tests.integration.lab import LabUnderTest, StationUnderTest, wait_until
-from tests.integration.registration import VENDOR, Machine, ask, station_command
+from tests.integration.registration import (
+    VENDOR,
+    Machine,
+    ask,
+    new_key,
+    registered,
+    station_command,
+)
 
 NETWORK = "127.46.1"
 
@@ -34,33 +41,11 @@ def sources(lab: LabUnderTest) -> list[str]:
     return ["--source", lab.facts["sources"][0]]
 
 
-def wait_for_keys(lab: LabUnderTest) -> None:
-    """Until every station knows the same install keys."""
-
-    def known() -> int:
-        return len({str(s.ask("/profiles/web/keys")) for s in lab.stations})
-
-    wait_until("the keys have travelled", lambda: known() == 1, 5.0)
-
-
-def new_key(lab: LabUnderTest, *options: str) -> str:
-    """An install key that every station knows."""
-    key = station_command(lab, "profile", "key", "create", "web", *options).strip()
-    wait_for_keys(lab)
-    return key
-
-
 @pytest.fixture
 def script(lab: LabUnderTest, tmp_path: Path) -> Path:
     path = tmp_path / "instance-setup.sh"
     path.write_text(ask(lab, "GET", "/instance-setup.sh").text)
     return path
-
-
-def registered(lab: LabUnderTest, root: Path, script: Path, *shell: str) -> Machine:
-    machine = Machine(root, shell or ("sh",))
-    machine.script(script, "--key-file", "-", stdin=new_key(lab))
-    return machine
 
 
 def body(**facts: str) -> dict[str, str]:
@@ -290,56 +275,6 @@ def test_bad_bodies_are_refused(lab: LabUnderTest) -> None:
     assert ask(lab, "PUT", "/instances/bad", key, body(hostname="$(id)")).status == 400
     assert ask(lab, "PUT", "/instances/a%20b", key, body()).status == 400
     assert ask(lab, "PUT", "/instances/wrong", key, body(arch="s390x")).status == 409
-
-
-def status(lab: LabUnderTest, instance: str, station: int = 0) -> str | None:
-    """As one station tells it; None while it does not know the instance."""
-    row = lab.stations[station].ask("/instance-statuses").get(instance)
-    return str(row["status"]) if row else None
-
-
-def test_registration_that_fails_is_shown_on_every_station_until_it_succeeds(
-    lab: LabUnderTest, tmp_path: Path, script: Path
-) -> None:
-    machine, key = Machine(tmp_path / "m"), new_key(lab)
-    release = machine.root / "etc/os-release"
-    release.write_text('ID="ol"\nVERSION_ID="8.9"\n')
-    said = machine.script(script, "--key-file", "-", stdin=key, check=False)
-    assert "this machine has version 8.9" in said
-    wait_until(
-        "every station shows it",
-        lambda: {status(lab, machine.id, n) for n in range(3)} == {"REGISTRATION_ERROR"},
-        5.0,
-    )
-    shown = json.loads(station_command(lab, "instance", "show", machine.id, "--json"))
-    assert "version 8.9" in shown["facts"]["registration"]
-    release.write_text('ID="ol"\nVERSION_ID="9.4"\n')
-    (machine.root / "usr").write_text("where the script should go")  # a later step fails
-    said = machine.script(script, "--key-file", "-", stdin=key, check=False)
-    assert "the previous .repo files are back" in said
-    assert status(lab, machine.id) == "REGISTRATION_ERROR"
-    (machine.root / "usr").unlink()
-    machine.script(script, "--key-file", "-", stdin=key)
-    wait_until("it is well", lambda: status(lab, machine.id) == "NORMAL", 5.0)
-
-
-def test_machine_that_goes_down_to_boot_is_rebooting_until_it_checks_in(
-    lab: LabUnderTest, tmp_path: Path, script: Path
-) -> None:
-    machine = registered(lab, tmp_path / "m", script)
-    program = machine.root / "usr/local/libexec/station-instance-setup"
-    machine.script(program, "--going-down")
-    wait_until(
-        "every station shows it",
-        lambda: {status(lab, machine.id, n) for n in range(3)} == {"REBOOTING"},
-        15.0,
-    )
-    machine.script(program, "--check-in")
-    wait_until(
-        "every station shows it",
-        lambda: {status(lab, machine.id, n) for n in range(3)} == {"NORMAL"},
-        5.0,
-    )
 
 
 def test_cloned_machine_is_flagged_and_its_clock_does_not_matter(

@@ -340,6 +340,28 @@ async def test_machine_says_that_its_registration_failed_and_then_that_it_did_no
     assert group.shelves[0].kept[Kind.INSTANCE]["db1"].facts == {"hostname": "h"}
 
 
+async def test_instance_that_a_person_deleted_is_told_to_leave_until_it_has() -> None:
+    group, facts = Group(), some_facts()
+    token = await group.token(facts=facts)
+    shelf = group.shelves[0]
+    shelf.kept[Kind.SETTINGS]["deleting:db1"] = {"at": group.now}
+    for _ in range(2):
+        assert "deleted" in (await group.desks[0].check_in("db1", Facts({}), token))["changed"]
+        # Its secret brings it a new credential, and does not keep it.
+        assert (await group.desks[0].register("db1", facts, Caller("own")))[0] == 200
+    await group.desks[0].deregister("db1", token)
+    assert "db1" not in shelf.kept[Kind.INSTANCE]
+    assert "deleting:db1" not in shelf.kept[Kind.SETTINGS]
+
+
+async def test_instance_that_was_deleted_stays_when_it_registers_with_a_key() -> None:
+    group, facts = Group(), some_facts()
+    token = await group.token(facts=facts)
+    group.shelves[0].kept[Kind.SETTINGS]["deleting:db1"] = {"at": group.now}
+    assert (await group.desks[0].register("db1", facts, group.key))[0] == 200
+    assert "deleted" not in (await group.desks[0].check_in("db1", Facts({}), token))["changed"]
+
+
 @pytest.mark.parametrize("name", ["a b", "../x", "", "x" * 129, "a\n", "é"])
 async def test_id_that_is_no_name_is_refused(name: str) -> None:
     group = Group()

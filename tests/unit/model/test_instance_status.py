@@ -67,3 +67,12 @@ def test_machine_that_goes_down_to_boot_has_as_long_as_any_to_be_heard_again(
 ) -> None:
     record = RECORD.model_copy(update={"facts": {"going": "reboot", "error": "no .repo file"}})
     assert status_of(record, NOW - silent_s, NOW, LONG_AGO) is status
+
+
+@pytest.mark.parametrize("facts", [{}, {"error": "x"}, {"registration": "x"}, {"going": "reboot"}])
+@pytest.mark.parametrize("seen", [None, NOW, NOW - 1e5])
+def test_what_a_person_deleted_is_deleting_whatever_else_it_is(
+    facts: dict[str, str], seen: float | None
+) -> None:
+    record = RECORD.model_copy(update={"facts": facts})
+    assert status_of(record, seen, NOW, LONG_AGO, is_deleting=True) is InstanceStatus.DELETING

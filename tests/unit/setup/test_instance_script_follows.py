@@ -33,7 +33,7 @@ done
 cat >/dev/null
 host=${{1#https://}} host=${{host%%:*}} path=${{1#https://*/}}
 printf '%s %s %s\\n' "$method" "$host" "${{path%%\\?*}}" >>{directory}/asked
-! grep -qx "$host" {directory}/dead || exit 7
+! grep -qx -e "$host" -e "$method" {directory}/dead || exit 7
 [ -z "${{body:-}}" ] || {{ echo "$method" && cat "$body"; }} >>{directory}/said
 case $path in */repos*) path=repos ;; esac
 [ -f "{directory}/${{path%%/*}}" ] || {{ printf 404; exit 0; }}
@@ -257,6 +257,40 @@ def test_trouble_at_a_check_in_is_said_at_the_next_until_one_goes_well(bench: Be
     assert bench.run("--check-in")[0] == 0
     assert bench.said("error") == [""]
     assert bench.files() == once
+
+
+def test_instance_that_was_deleted_puts_everything_back_and_then_confirms(bench: Bench) -> None:
+    (bench.directory / "root/etc/yum.repos.d/vendor.repo").write_text("[vendor]\n")
+    before = bench.files()
+    bench.registered()
+    bench.answer(changed="repos deleted")
+    status, said = bench.run("--check-in")
+    assert (status, "the previous .repo files are back" in said) == (0, True), said
+    assert bench.files() == before
+    assert bench.asked[-1].startswith("DELETE ")
+
+
+@pytest.mark.parametrize("fault", ["a file that cannot be put back", "no answer"])
+def test_instance_that_could_not_leave_confirms_nothing_and_tries_again(
+    bench: Bench, fault: str
+) -> None:
+    repos = bench.directory / "root/etc/yum.repos.d"
+    (repos / "vendor.repo").write_text("[vendor]\n")
+    before = bench.files()
+    bench.registered()
+    bench.answer(changed="deleted")
+    if fault == "no answer":
+        bench.tell("dead", "DELETE\n")
+    else:
+        (bench.directory / "bin/mv").write_text("#!/bin/dash\nexit 1\n")
+        (bench.directory / "bin/mv").chmod(0o755)
+    assert bench.run("--check-in")[0] == 1
+    assert fault == "no answer" or not [a for a in bench.asked if a.startswith("DELETE ")]
+    bench.tell("dead", "")
+    (bench.directory / "bin/mv").unlink(missing_ok=True)
+    status, said = bench.run("--check-in")
+    assert status == 0, said
+    assert bench.files() == before
 
 
 def test_machine_that_goes_down_says_so_once_and_waits_for_nobody(bench: Bench) -> None:

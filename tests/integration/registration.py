@@ -1,10 +1,12 @@
 """A machine in a directory, on which the real instance-setup.sh runs."""
 
+import io
 import json
 import os
 import ssl
 import subprocess
 import sys
+import tarfile
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -167,3 +169,15 @@ def registered(lab: LabUnderTest, root: Path, script: Path, *shell: str) -> Mach
     machine = Machine(root, shell or ("sh",))
     machine.script(script, "--key-file", "-", stdin=new_key(lab))
     return machine
+
+
+def unpacked(bundle: bytes) -> dict[str, str]:
+    """The files of a diagnostic bundle, by their names in it."""
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(bundle), mode="r:gz") as archive:
+        for entry in archive:
+            file = archive.extractfile(entry)
+            assert file is not None
+            assert entry.mode == 0o600
+            found[entry.name] = file.read().decode()
+    return found

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -23,6 +24,7 @@ from tests.integration.registration import (
     new_key,
     registered,
     station_command,
+    unpacked,
 )
 
 NETWORK = "127.46.1"
@@ -308,7 +310,7 @@ exec {real} "$@"
 
 ADMIN_PAGES = (
     "/group/trust /instance-statuses /instances /mirrors /mirrors/status /peers /profiles /profiles/web/command "
-    "/profiles/web/keys /sources /stations /stations/StationA /status"
+    "/profiles/web/keys /registry /sources /stations /stations/StationA /status"
 ).split()
 
 
@@ -345,6 +347,15 @@ def test_no_secret_is_in_a_log_a_record_or_a_list_of_processes(
             texts.append(path.read_bytes().decode("latin-1"))
     texts += [said, (tmp_path / "seen").read_text(), station_command(lab, "instance", "list")]
     texts += [str(station.ask(path)) for station in lab.stations for path in ADMIN_PAGES]
+    bundle = tmp_path / "bundle.tar.gz"
+    config = ("--config", str(lab.stations[0].config))
+    station_command(lab, "diagnose", str(bundle), *config)
+    found = unpacked(bundle.read_bytes())
+    assert any(machine.id in text for text in found.values())
+    for secret in canaries[:2]:  # what is kept of them is not in it either
+        digest = hashlib.sha256(bytes.fromhex(secret)).hexdigest()
+        assert not [name for name, text in found.items() if digest[:16] in text]
+    texts += found.values()
     ledgers = [path for path in (lab.root / "l").rglob("*") if path.name.startswith("registry.")]
     assert ledgers, "where is the registry?"
     texts += [path.read_bytes().decode("latin-1") for path in ledgers if path.is_file()]

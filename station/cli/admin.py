@@ -17,11 +17,23 @@ ANSWER_S = 30.0
 _VALUE_REFUSED = (400, 422)
 
 
-class Admin:
-    """Asks the station behind one socket. Every failure ends the program with one line that says what to do."""
+class Unanswered(Exception):
+    """The station refused, or `is_silent`: it said nothing at all. `code`: what the program would end with."""
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
+    def __init__(self, message: str, code: int = FAILED, *, is_silent: bool = False) -> None:
+        super().__init__(message)
+        self.code, self.is_silent = code, is_silent
+
+
+class Admin:
+    """Asks the station behind one socket. Every failure ends the program with one line that says what to do.
+
+    `answer_s`: seconds that an answer may take.
+    """
+
+    def __init__(self, socket: Path, answer_s: float = ANSWER_S) -> None:
+        self.socket = socket
+        self._answer_s = answer_s
 
     def get(self, path: str, **parameters: str) -> Any:
         """The answer's JSON."""
@@ -48,7 +60,24 @@ class Admin:
         answer = self._ask("DELETE", path, parameters=parameters)
         return answer.json() if answer.content else None
 
+    def tried(self, path: str) -> str:
+        """The answer as text. Raises Unanswered."""
+        return self._try("GET", path).text
+
     def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        parameters: dict[str, str] | None = None,
+    ) -> "httpx.Response":
+        try:
+            return self._try(method, path, body=body, parameters=parameters)
+        except Unanswered as error:
+            fail(str(error), error.code)
+
+    def _try(
         self,
         method: str,
         path: str,
@@ -58,23 +87,32 @@ class Admin:
     ) -> "httpx.Response":
         import httpx
 
-        if not self._socket.exists():
-            fail(
-                f"no socket at {self._socket}: is the station running? "
-                "Name another with --socket, STATION_SOCKET or --config."
-            )
-        transport = httpx.HTTPTransport(uds=str(self._socket))
         try:
-            with httpx.Client(transport=transport, timeout=ANSWER_S, trust_env=False) as client:
+            is_there = self.socket.exists()
+        except OSError:  # its directory is closed to this user, as the attempt to connect will say
+            is_there = True
+        if not is_there:
+            raise Unanswered(
+                f"no socket at {self.socket}: is the station running? "
+                "Name another with --socket, STATION_SOCKET or --config.",
+                is_silent=True,
+            )
+        transport = httpx.HTTPTransport(uds=str(self.socket))
+        limit_s = self._answer_s
+        try:
+            with httpx.Client(transport=transport, timeout=limit_s, trust_env=False) as client:
                 answer = client.request(
                     method, f"http://station{path}", json=body, params=parameters or None
                 )
         except httpx.TimeoutException:
-            fail(f"no answer on {self._socket} within {ANSWER_S:.0f} s; see the station's log")
+            text = f"no answer on {self.socket} within {limit_s:.0f} s; see the station's log"
+            raise Unanswered(text, is_silent=True) from None
         except httpx.TransportError as error:
-            fail(f"{self._socket}: {_why(self._socket, error)}")
+            text = f"{self.socket}: {_why(self.socket, error)}"
+            raise Unanswered(text, is_silent=True) from error
         if answer.is_error:
-            fail(_error_text(answer), MISUSE if answer.status_code in _VALUE_REFUSED else FAILED)
+            code = MISUSE if answer.status_code in _VALUE_REFUSED else FAILED
+            raise Unanswered(_error_text(answer), code)
         return answer
 
 

@@ -118,7 +118,12 @@ def list_instances(
     config: SocketFromConfig = None,
     as_json: AsJson = False,
 ) -> None:
-    """All instances of the group: NORMAL, WARNING (silent for 10 minutes), UNREACHABLE (an hour), and the others."""
+    """All instances of the group, and how they are.
+
+    NORMAL; WARNING: silent for 10 minutes, UNREACHABLE: for an hour; ONBOARDING: not heard of yet; REBOOTING: said
+    that it goes down to boot; DELETING: deleted, and does not know it yet; ERROR, REGISTRATION_ERROR: `station
+    instance show` has the reason.
+    """
     admin = admin_of(socket, config)
     statuses = admin.get("/instance-statuses")
     rows = [row | statuses.get(row["id"], {}) for row in admin.get("/instances")]
@@ -171,6 +176,27 @@ def switch(
     print_written(answer, f"{count} instance{'s' * (count != 1)} switched to {to}", as_json)
 
 
+def delete(
+    name: str,
+    force: Annotated[
+        bool, typer.Option("--force", help="Now, whether the machine hears of it or not.")
+    ] = False,
+    socket: SocketPath = None,
+    config: SocketFromConfig = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete an instance and what it refers to.
+
+    One that registered is DELETING until it has put its previous .repo files back, at its next check-in, or two weeks
+    have passed.
+    """
+    parameters = {"force": "true"} if force else {}
+    answer = admin_of(socket, config).delete(f"/instances/{quote(name, safe='')}", **parameters)
+    until = answer["result"].get("deleted_by")
+    said = f"is DELETING: it puts its previous .repo files back, or is gone {time_text(until)}"
+    print_written(answer, f"instance {name} {said if until else 'deleted'}", as_json)
+
+
 def life_s(text: str) -> float:
     """`7d` in seconds. Ends the program when it is no length of time."""
     number, unit = text[:-1], text[-1:]
@@ -186,3 +212,4 @@ def add_to(profile: typer.Typer, instance: typer.Typer) -> None:
     instance.command("rsp")(rsp)
     instance.command("list")(list_instances)
     instance.command("switch")(switch)
+    instance.command("delete")(delete)

@@ -14,6 +14,7 @@ import typer
 from station import __version__
 from station.cli import (
     balancer,
+    diagnose,
     freezes,
     host,
     instances,
@@ -50,6 +51,7 @@ membership.stations.command("update")(stations.update)
 app.add_typer(membership.stations, name="station")
 app.add_typer(membership.storage, name="storage")
 app.command("status")(membership.status)
+app.command("diagnose")(diagnose.diagnose)
 
 
 @app.callback(invoke_without_command=True)

@@ -187,7 +187,7 @@ def _fetched(url: str) -> bytes:
 
 
 def _add_reading(app: typer.Typer, path: str, singular: str, columns: list[Column] | None) -> None:
-    """list, show and delete are the same for every kind of record; without columns, list is elsewhere."""
+    """list, show and delete are the same for every kind of record; without columns, list and delete are elsewhere."""
 
     def list_all(
         socket: SocketPath = None, config: SocketFromConfig = None, as_json: AsJson = False
@@ -211,7 +211,6 @@ def _add_reading(app: typer.Typer, path: str, singular: str, columns: list[Colum
         record = admin_of(socket, config).get(f"{path}/{quote(name, safe='')}")
         (print_json if as_json else print_record)(record)
 
-    @app.command("delete", help=f"Delete one {singular} and every reference it has part in.")
     def delete(
         name: str,
         socket: SocketPath = None,
@@ -220,6 +219,10 @@ def _add_reading(app: typer.Typer, path: str, singular: str, columns: list[Colum
     ) -> None:
         answer = admin_of(socket, config).delete(f"{path}/{quote(name, safe='')}")
         print_written(answer, f"{singular} {name} deleted", as_json)
+
+    if columns is not None:
+        text = f"Delete one {singular} and every reference it has part in."
+        app.command("delete", help=text)(delete)
 
 
 def frozen_text(row: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from station.control import changes
 from station.control.changes import BadChange
+from station.control.deregistration import ask_to_leave, delete_now
 from station.control.http_server import ApiError
 from station.control.station import Station
 from station.model.install_key import keys_of, settings_of
@@ -82,13 +83,31 @@ class _Records:
         return await self._write(steps)
 
     async def delete(self, kind: Kind, request: web.Request) -> web.Response:
+        key, settings = request.match_info["key"], self._station.registry.settings()
+        if kind is Kind.INSTANCE:
+            return await self._delete_instance(key, force=request.query.get("force") == "true")
         with as_answers():
-            steps = changes.delete(self._station.records(), kind, request.match_info["key"])
+            steps = changes.delete(self._station.records(), kind, key)
         if kind is Kind.PROFILE:  # one of the same name does not inherit its install keys
-            settings = self._station.registry.settings()
-            for key in keys_of(request.match_info["key"], settings):
-                steps += [Change.delete(Kind.SETTINGS, k) for k in settings_of(key, settings)]
+            for old in keys_of(key, settings):
+                steps += [Change.delete(Kind.SETTINGS, k) for k in settings_of(old, settings)]
         return await self._write(steps)
+
+    async def _delete_instance(self, key: str, *, force: bool) -> web.Response:
+        """A machine that registered puts its old .repo files back first; the others are gone at once."""
+        records, settings = self._station.records(), self._station.registry.settings()
+        now, mark = self._station.now().wall, None
+        with as_answers():
+            if force:
+                steps = delete_now(records, settings, key)
+            else:
+                steps, mark = ask_to_leave(records, settings, key, now)
+        if mark is None:
+            return await self._write(steps)
+        with as_answers():
+            held_by = await self._station.write(steps) if steps else None
+        result = {"deleting": key, "deleted_by": mark.until}
+        return web.json_response({"result": result, "held_by": held_by}, status=202)
 
     async def list_stations(self, _request: web.Request) -> web.Response:
         stations = self._station.records().stations

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
-from station.control.changes import BadChange, Records, delete
+from station.control.changes import BadChange, Records
+from station.control.deregistration import delete_now, deleting_of, stays
 from station.control.holdings import Holdings
 from station.control.instance_facts import Facts
 from station.control.instance_match import mismatch
@@ -27,6 +28,7 @@ from station.model.install_key import (
     use_of,
     uses_of,
 )
+from station.model.instance_status import REGISTRATION
 from station.model.last_seen import Sightings
 from station.model.mirror_list import may_be_mirrored
 from station.model.records import GroupRecord, InstanceRecord, Kind, ProfileRecord, SourceRecord
@@ -42,6 +44,8 @@ KEY_DIRECTORY = CA_PATH.rpartition("/")[0] + "/keys"
 FAILURES_MAX = 20
 FAILURES_WINDOW_S = 60.0
 CLIENTS_MAX = 1024
+# Failed registrations of a profile that are recorded; they use up no use of a key, so that something has to end them.
+FAILED_MAX = 100
 
 
 class DeskRegistry(Protocol):
@@ -107,6 +111,10 @@ class InstanceDesk:
         wanted = used.profile if used else (old and old.profile) or ""
         profile = self._profile(records, wanted)
         if reason := mismatch(profile, facts.facts):
+            if not is_own:
+                await self._note_failed(
+                    old, _record(old, instance, profile, facts, "", 0.0), reason
+                )
             raise BadChange(409, "profile_mismatch", reason, "profile")
         record = _record(old, instance, profile, facts, digest, now)
         await self._write_registration(old, record, used, now)
@@ -148,7 +156,8 @@ class InstanceDesk:
         records = self._registry.records()
         if credential.instance not in records.instances:
             raise BadChange(503, "unheard", "this station has not heard of it yet: ask again")
-        held_by = await self._registry.write(delete(records, Kind.INSTANCE, credential.instance))
+        settings = self._registry.settings()
+        held_by = await self._registry.write(delete_now(records, settings, credential.instance))
         line("info", "instance.deregistered", instance=credential.instance)
         return {"id": credential.instance, "held_by": held_by}
 
@@ -214,8 +223,13 @@ class InstanceDesk:
         group = _group(records)
         text, place = self._repo_file(records, instance, profile, facts.way)
         repos = hashlib.sha256(text.encode()).hexdigest()
-        trust = Trust.of(self._registry.settings()).number
-        changed = {"repos": repos != facts.repos, "trust": trust > facts.trust}
+        settings = self._registry.settings()
+        trust = Trust.of(settings).number
+        changed = {
+            "repos": repos != facts.repos,
+            "trust": trust > facts.trust,
+            "deleted": deleting_of(settings, instance) is not None,  # by a person: it is to leave
+        }
         answer: dict[str, Any] = {
             "id": instance,
             "profile": profile.name,
@@ -269,9 +283,12 @@ class InstanceDesk:
         self, old: InstanceRecord | None, record: InstanceRecord, used: KeyRecord | None, now: float
     ) -> None:
         changes = [Change.put(Kind.INSTANCE, record.id, record)] if record != old else []
+        settings = self._registry.settings()
+        if used is not None:  # its own secret only brings a new credential
+            changes += stays(settings, record.id)
         if used is not None and used.uses_max:
             use = use_of(used.id, record.id)
-            if use not in self._registry.settings():
+            if use not in settings:
                 changes.append(Change(Kind.SETTINGS, use, {"at": now}))
         if not changes:
             return
@@ -281,6 +298,21 @@ class InstanceDesk:
             await self._registry.write(changes)
         finally:
             self._under_way.pop(record.id, None)
+
+    async def _note_failed(
+        self, old: InstanceRecord | None, record: InstanceRecord, reason: str
+    ) -> None:
+        """People see which machine could not register, and why. Without its secret it is admitted to nothing."""
+        instances = self._registry.records().instances.values()
+        failed = [r for r in instances if REGISTRATION in r.facts and r.profile == record.profile]
+        if old is None and len(failed) >= FAILED_MAX:
+            return
+        noted = record.model_copy(update={"facts": {**record.facts, REGISTRATION: reason}})
+        if noted != old:
+            try:
+                await self._registry.write([Change.put(Kind.INSTANCE, noted.id, noted)])
+            except BadChange as error:  # the machine is told all the same
+                line("warning", "instance.failure_not_kept", instance=noted.id, reason=str(error))
 
     def _refuse(self, status: int, code: str, reason: str, caller: Caller, now: float) -> NoReturn:
         count, since = self._failures.pop(caller.address, (0, now))

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from station.model.instance_status import ERROR, GOING, REGISTRATION
+
 BODY_BYTES_MAX = 64 * 1024  # ours have 400 bytes
 _NAME = re.compile(r"[A-Za-z0-9._-]{0,253}")
 _TEXT = re.compile(r"[A-Za-z0-9 ._:+~()/,-]{0,200}")
@@ -22,7 +24,9 @@ FACTS = {
     "arch": _NAME,
     "packages": _NUMBER,
     "machine": _HEX,  # hash of its machine-id: two instances with one are a clone
-    "error": _TEXT,
+    ERROR: _TEXT,
+    REGISTRATION: _TEXT,
+    GOING: re.compile("(?:reboot)?"),
 }
 WAYS = ("direct", "proxy")
 

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from station.control import changes
 from station.control.admin_records import as_answers, json_body
+from station.control.deregistration import deleting_of
 from station.control.http_server import ApiError
 from station.control.station import Station
 from station.model.install_key import (
@@ -50,7 +51,10 @@ class _Registration:
         self._since = clock.wall()
 
     async def statuses(self, _request: web.Request) -> web.Response:
-        """By instance: `status`, `last_seen` (wall time or null), `same_machine` (other ids of one machine)."""
+        """By instance: `status`, `last_seen` (wall time or null), `same_machine` (other ids of one machine).
+
+        `deleted_by`: the wall time at which one that is DELETING goes without its word, else null.
+        """
         registry, now = self._station.registry, self._clock.wall()
         others = [s.payload for n, s in registry.statuses().items() if n != self._station.name]
         marks = merged(self._station.sightings.marks(), others)
@@ -63,8 +67,12 @@ class _Registration:
         for name, record in sorted(records.items()):
             seen = seen_at(marks, name, now)
             twins = machines.get(record.facts.get("machine", ""), [])
+            mark = deleting_of(registry.settings(), name)
             rows[name] = {
-                "status": status_of(record, seen, now, self._since).value,
+                "status": status_of(
+                    record, seen, now, self._since, is_deleting=mark is not None
+                ).value,
+                "deleted_by": mark and mark.until,
                 "last_seen": seen,
                 "same_machine": sorted(set(twins) - {name}),
             }

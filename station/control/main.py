@@ -16,6 +16,7 @@ from typing import Any
 from station.config.schema import Config
 from station.control.admin_mirrors import mirror_routes
 from station.control.admin_records import record_routes
+from station.control.admin_registry import registry_routes
 from station.control.admin_retention import retention_routes
 from station.control.changes import BadChange
 from station.control.chores import Chores
@@ -178,6 +179,7 @@ class Control:
             *snippets,
             *balancer_routes(config, station),
             *instance_admin_routes(station, self._clock),
+            *registry_routes(station),
         ]
         sslverify = config.mirror.is_sslverify_enabled
         relayed = [

@@ -91,23 +91,13 @@ class _Page:
         return hmac.compare_digest(value.encode(), self._token.encode())
 
     async def metrics(self, _request: web.Request) -> web.Response:
-        station = self._station
-        is_ready, _ = station.readiness()
-        storage = station.storage.view
-        facts = {
-            "ready": float(is_ready),
-            "storage_free_bytes": float(storage.free or 0),
-            "storage_capacity_bytes": float(storage.capacity or 0),
-            "peers_present": float(sum(present for present, _ in station.peers().values())),
-        }
-        workers = {worker.name: worker.counters for worker in station.workers()}
-        body = metrics.render(workers, self._rows(), facts)
+        body = metrics_body(self._station)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def overview(self, _request: web.Request) -> web.Response:
         station = self._station
         is_ready, reason = station.readiness()
-        rows = self._rows()
+        rows = _rows(station)
         state = overall_state(is_ready, station.storage.view.state, rows)
         sources = [
             (row["source"], row["state"], f"{row['percentage'] or 0} %", row["revision"] or "")
@@ -127,10 +117,24 @@ class _Page:
         )
         return web.Response(text=text, content_type="text/html")
 
-    def _rows(self) -> list[dict[str, object]]:
-        station = self._station
-        sources = station.storage.view.sources
-        return mirror_rows(station.mirror_list(), sources, station.reports_of_our_storage())
+
+def metrics_body(station: Station) -> bytes:
+    """The text of /metrics."""
+    is_ready, _ = station.readiness()
+    storage = station.storage.view
+    facts = {
+        "ready": float(is_ready),
+        "storage_free_bytes": float(storage.free or 0),
+        "storage_capacity_bytes": float(storage.capacity or 0),
+        "peers_present": float(sum(present for present, _ in station.peers().values())),
+    }
+    workers = {worker.name: worker.counters for worker in station.workers()}
+    return metrics.render(workers, _rows(station), facts)
+
+
+def _rows(station: Station) -> list[dict[str, object]]:
+    sources = station.storage.view.sources
+    return mirror_rows(station.mirror_list(), sources, station.reports_of_our_storage())
 
 
 def _table(title: str, heads: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:

@@ -1,4 +1,6 @@
-"""Looks now and then for instances that fell silent or came back, and tells the registry: `control/silence` decides.
+"""Looks now and then for instances that fell silent or came back, or were to leave and did not: tells the registry.
+
+`control/silence` and `control/deregistration` decide.
 
 One station of those that may write does it; which, does not matter. It waits while a station is out of contact: that
 one may have seen what nobody else did.
@@ -7,6 +9,7 @@ one may have seen what nobody else did.
 import asyncio
 
 from station.control.changes import BadChange
+from station.control.deregistration import overdue
 from station.control.silence import silence_changes
 from station.control.station import Station
 from station.model.last_seen import merged
@@ -46,13 +49,14 @@ class SilenceWatch:
             return
         statuses = station.registry.statuses()
         others = [status.payload for name, status in statuses.items() if name != station.name]
-        steps = silence_changes(
+        settings, now = station.registry.settings(), self._clock.wall()
+        steps = overdue(records, settings, now) + silence_changes(
             records,
-            station.registry.settings(),
+            settings,
             merged(station.sightings.marks(), others),
             grace_s=records.group.age_out_days * DAY_S,
             listening_since=self._since,
-            now=self._clock.wall(),
+            now=now,
         )
         if steps:
             try:

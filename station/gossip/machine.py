@@ -132,6 +132,11 @@ class Gossip:
             if slot.conflict is not None and slot.conflict.value != slot.winner.value
         ]
 
+    def deleted(self) -> list[tuple[str, str]]:
+        """(kind, key) of the deletions that are still remembered."""
+        slots = self._replica.state.slots()
+        return [record for record, slot in slots if slot.winner.value is None]
+
     def opaque(self) -> list[tuple[str, str]]:
         """(kind, key) of the records that are kept and relayed, but not understood."""
         return [

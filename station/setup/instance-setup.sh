@@ -16,7 +16,7 @@ STATION_FINGERPRINT='@FINGERPRINT@'
 usage() {
     cat <<'TEXT'
 usage: sh instance-setup.sh [--key-file FILE | --response-file FILE] [--by-proxy] [--dry-run]
-       sh instance-setup.sh --check-in | --unregister
+       sh instance-setup.sh --check-in | --going-down | --unregister
 
   --key-file FILE       the install key (- : from standard input); without one it is asked for
   --response-file FILE  ManagementAgentInstallKey, GatewayServerHost, GatewayServerPort, one KEY = VALUE a line
@@ -24,6 +24,7 @@ usage: sh instance-setup.sh [--key-file FILE | --response-file FILE] [--by-proxy
   --host HOST           the stations' name, instead of the one in this file
   --dry-run             say what would be done and change nothing
   --check-in            report to the stations and take what they changed; the timer does it
+  --going-down          say that this machine goes down to boot; a unit does it
   --unregister          deregister and put the previous .repo files back
 ROOT, when set, is put before every path (for images and tests).
 TEXT
@@ -33,6 +34,7 @@ say() { printf '%s\n' "instance-setup: $*"; }
 warn() { printf '%s\n' "instance-setup: $*" >&2; }
 fail() {
     warn "$*"
+    FAILED=$*
     exit 1
 }
 
@@ -67,7 +69,7 @@ paths() {
 begin() {
     umask 022
     WORK=$(mktemp -d "${TMPDIR:-/tmp}/instance-setup.XXXXXX") || fail "no temporary directory"
-    CHANGING='' QUIET=''
+    CHANGING='' QUIET='' TAKEN_DOWN='' FAILED='interrupted'
     trap finish EXIT
     trap 'exit 1' HUP INT TERM
     for command in curl openssl; do
@@ -80,6 +82,7 @@ finish() {
     trap - EXIT
     [ -z "$QUIET" ] || stty echo </dev/tty
     [ -z "$CHANGING" ] || take_back
+    [ -z "$TAKEN_DOWN" ] || tell_failure
     rm -rf "$WORK"
     exit "$status"
 }
@@ -115,12 +118,20 @@ ask() {
         STATUS=000
 }
 
+# The stations have taken this machine down, and then its registration failed: they are told why, if they can be.
+tell_failure() {
+    { facts && printf 'registration=%s\n' "$(fact "$FAILED")"; } >"$WORK/body"
+    ask POST "/instances/$ID/checkin" "$WORK/body" "$WORK/told" --cacert "$WORK/ca.pem" --max-time 10 --retry 0
+}
+
 # What the stations or curl said of the last request, on one line.
 said() {
     if [ "$STATUS" = 000 ]; then
         tr '\n' ' ' <"$WORK/said"
     elif [ -f "$1" ]; then
         printf '%s %s' "$STATUS" "$(tr -cd '[:print:]' <"$1" | cut -c 1-400)"
+    else
+        printf '%s' "$STATUS"
     fi
 }
 
@@ -362,8 +373,26 @@ AccuracySec=5s
 [Install]
 WantedBy=timers.target
 TEXT
+    # Stopped before the network is, as it was started after it. Silent unless the machine goes down to boot again.
+    cat >"$WORK/going" <<TEXT
+[Unit]
+Description=Tell the management stations when this machine goes down to boot
+After=network-online.target nss-lookup.target
+Wants=network-online.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c :
+ExecStop=-/bin/sh -c 'systemctl list-jobs | grep -Eq "(reboot|kexec)[.]target +start" && exec sh /usr/local/libexec/station-instance-setup --going-down'
+TimeoutStopSec=15s
+
+[Install]
+WantedBy=multi-user.target
+TEXT
     install_file "$WORK/service" "$UNITS/station-check-in.service" 644 &&
-        install_file "$WORK/timer" "$UNITS/station-check-in.timer" 644
+        install_file "$WORK/timer" "$UNITS/station-check-in.timer" 644 &&
+        install_file "$WORK/going" "$UNITS/station-going-down.service" 644
 }
 
 # Only on a running system that is this one.
@@ -372,13 +401,16 @@ has_systemd() { [ -z "$ROOT" ] && [ -d /run/systemd/system ] && command -v syste
 start_timer() {
     write_units || return 1
     if has_systemd; then
-        systemctl daemon-reload && systemctl enable --quiet --now station-check-in.timer
+        systemctl daemon-reload && systemctl enable --quiet --now station-check-in.timer station-going-down.service
     fi
 }
 
 stop_timer() {
     if has_systemd && [ -f "$UNITS/station-check-in.timer" ]; then
         systemctl disable --quiet --now station-check-in.timer
+    fi
+    if has_systemd && [ -f "$UNITS/station-going-down.service" ]; then
+        systemctl disable --quiet --now station-going-down.service
     fi
     return 0
 }
@@ -419,7 +451,7 @@ register() {
         for file in "$REPOS/"*.repo; do
             [ ! -f "$file" ] || say "would set aside $file"
         done
-        say "would write $REPOS/station.repo, $TRUST/ca.pem, $TRUST/keys/, $PROGRAM, $UNITS/station-check-in.timer"
+        say "would write $REPOS/station.repo, $TRUST/ca.pem, $TRUST/keys/, $PROGRAM, $UNITS/station-check-in.timer, $UNITS/station-going-down.service"
         return 0
     fi
     mkdir -p "$STATE" && chmod 700 "$STATE" && keep id "$ID" && keep secret "$SECRET" || fail "$STATE cannot be written"
@@ -428,14 +460,14 @@ register() {
         200 | 201) ;;
         *) fail "not registered: $(said "$WORK/registered")" ;;
     esac
-    AUTH=$(value_of token "$WORK/registered")
+    AUTH=$(value_of token "$WORK/registered") TAKEN_DOWN=yes
     fetch_repos "$WORK/registered" || fail "no repository files: $(said "$WORK/station.repo"); nothing was changed"
     call GET /instance-setup.sh '' "$WORK/program"
     [ "$STATUS" = 200 ] || fail "the script cannot be fetched: $(said "$WORK/program"); nothing was changed"
     set_aside || fail "the .repo files cannot be set aside; they are where they were"
     place_repos && remember "$WORK/registered" && install_file "$WORK/program" "$PROGRAM" 755 && start_timer ||
         fail "not everything could be written; the previous .repo files are back"
-    CHANGING=
+    CHANGING='' TAKEN_DOWN=''
     say "registered as $ID with profile $(value_of profile "$WORK/registered"); dnf repolist shows the sources"
 }
 
@@ -466,8 +498,10 @@ follow_trust() {
     say "the CA file was renewed"
 }
 
+# What goes wrong now is said at the next check-in, and again until one has gone well.
 check_in() {
     recall
+    [ ! -s "$STATE/trouble" ] || TROUBLE=$(cat "$STATE/trouble")
     facts >"$WORK/facts"
     call POST "/instances/$ID/checkin" "$WORK/facts" "$WORK/checked"
     if [ "$STATUS" = 000 ] && follow_trust; then
@@ -483,15 +517,40 @@ check_in() {
     fi
     [ "$STATUS" = 200 ] || fail "no check-in: $(said "$WORK/checked")"
     case " $(value_of changed "$WORK/checked") " in
-        *' trust '*) follow_trust || warn "the CA file could not be renewed: $(said "$WORK/trust")" ;;
+        *' deleted '*)
+            say "an administrator has deleted this instance"
+            leave
+            return 0
+            ;;
+    esac
+    case " $(value_of changed "$WORK/checked") " in
+        *' trust '*) follow_trust || in_trouble "the CA file could not be renewed: $(said "$WORK/trust")" ;;
     esac
     case " $(value_of changed "$WORK/checked") " in
         *' repos '*)
-            fetch_repos "$WORK/checked" && place_repos || fail "the repository files could not be renewed: $(said "$WORK/station.repo")"
+            fetch_repos "$WORK/checked" && place_repos || {
+                in_trouble "the repository files could not be renewed: $(said "$WORK/station.repo")"
+                exit 1
+            }
             say "the repository files were renewed"
             ;;
     esac
     remember "$WORK/checked" || fail "$STATE cannot be written"
+    [ -n "$NEW_TROUBLE" ] || rm -f "$STATE/trouble"
+}
+
+# One try of a few seconds: a shutdown is not held up by stations that do not answer.
+going_down() {
+    recall
+    { facts && printf 'going=reboot\n'; } >"$WORK/facts"
+    ask POST "/instances/$ID/checkin" "$WORK/facts" "$WORK/told" --cacert "$WORK/ca.pem" --max-time 8 --retry 0
+    [ "$STATUS" = 200 ] || warn "the stations do not know that this machine goes down: $(said "$WORK/told")"
+}
+
+in_trouble() {
+    warn "$*"
+    NEW_TROUBLE=yes
+    keep trouble "$*"
 }
 
 unregister() {
@@ -500,15 +559,23 @@ unregister() {
         say "would deregister $ID at $(url https "$HTTPS") and put the files of $STATE/previous back"
         return 0
     fi
+    leave
+}
+
+# The old files are back before the stations hear of it: what they then forget is over here.
+leave() {
+    put_back
     call DELETE "/instances/$ID" '' "$WORK/gone"
     [ "$STATUS" != 401 ] || { renew && call DELETE "/instances/$ID" '' "$WORK/gone"; }
     case $STATUS in
         200 | 404 | 410) ;;
-        *) warn "the stations do not know of it yet: $(said "$WORK/gone"); \`station instance delete $ID\` tells them" ;;
+        *)
+            [ "$TASK" = unregister ] || fail "not deregistered: $(said "$WORK/gone"); tried again at the next check-in"
+            warn "the stations do not know of it yet: $(said "$WORK/gone"); \`station instance delete --force $ID\` tells them"
+            ;;
     esac
     stop_timer
-    put_back
-    rm -f "$UNITS/station-check-in.timer" "$UNITS/station-check-in.service" "$PROGRAM"
+    rm -f "$UNITS/station-check-in.timer" "$UNITS/station-check-in.service" "$UNITS/station-going-down.service" "$PROGRAM"
     rm -rf "$TRUST" "$STATE"
     ! has_systemd || systemctl daemon-reload
     say "deregistered; the previous .repo files are back"
@@ -517,7 +584,7 @@ unregister() {
 main() {
     HOST=$STATION_HOST HTTPS=$STATION_HTTPS PROXY=$STATION_PROXY FINGERPRINT=$STATION_FINGERPRINT
     case $HOST in '@'*) HOST='' HTTPS='' PROXY='' FINGERPRINT='' ;; esac
-    TASK=register DRY=no KEY_FILE='' RESPONSE='' WAYS='direct proxy' WAY=direct KEY='' TROUBLE='' OTHERS='' AUTH=none
+    TASK=register DRY=no KEY_FILE='' RESPONSE='' WAYS='direct proxy' WAY=direct KEY='' TROUBLE='' NEW_TROUBLE='' OTHERS='' AUTH=none
     while [ $# -gt 0 ]; do
         case $1 in
             --key-file | --response-file | --host)
@@ -528,6 +595,7 @@ main() {
             --by-proxy) WAYS=proxy ;;
             --dry-run) DRY=yes ;;
             --check-in) TASK=check_in ;;
+            --going-down) TASK=going_down ;;
             --unregister) TASK=unregister ;;
             --help)
                 usage

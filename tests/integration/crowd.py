@@ -97,6 +97,8 @@ class Crowd:
             head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")
         finally:
             writer.transport.abort()
+        if not head:  # its station died
+            raise ConnectionResetError("the connection ended without an answer")
         return int(head.split()[1]), json.loads(body)
 
 

@@ -1,10 +1,12 @@
 """A machine in a directory, on which the real instance-setup.sh runs."""
 
+import io
 import json
 import os
 import ssl
 import subprocess
 import sys
+import tarfile
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.dnf import Dnf
-from tests.integration.lab import LabUnderTest
+from tests.integration.lab import LabUnderTest, wait_until
 
 SCRIPT_S = 60.0
 VENDOR = "[vendor]\nname=vendor\nbaseurl=http://vendor.invalid/\n"
@@ -144,3 +146,38 @@ def ask(
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.read().decode())
+
+
+def _wait_for_keys(lab: LabUnderTest) -> None:
+    """Until every station knows the same install keys."""
+
+    def known() -> int:
+        return len({str(s.ask("/profiles/web/keys")) for s in lab.stations})
+
+    wait_until("the keys have travelled", lambda: known() == 1, 5.0)
+
+
+def new_key(lab: LabUnderTest, *options: str) -> str:
+    """An install key of the profile `web` that every station knows."""
+    key = station_command(lab, "profile", "key", "create", "web", *options).strip()
+    _wait_for_keys(lab)
+    return key
+
+
+def registered(lab: LabUnderTest, root: Path, script: Path, *shell: str) -> Machine:
+    """A machine on which the script has registered it with `web`."""
+    machine = Machine(root, shell or ("sh",))
+    machine.script(script, "--key-file", "-", stdin=new_key(lab))
+    return machine
+
+
+def unpacked(bundle: bytes) -> dict[str, str]:
+    """The files of a diagnostic bundle, by their names in it."""
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(bundle), mode="r:gz") as archive:
+        for entry in archive:
+            file = archive.extractfile(entry)
+            assert file is not None
+            assert entry.mode == 0o600
+            found[entry.name] = file.read().decode()
+    return found

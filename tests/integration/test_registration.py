@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -16,7 +17,15 @@ import pytest
 from station.peering.token import JoinToken
 from tests.integration.crowd import Crowd, at_a_rate
 from tests.integration.lab import LabUnderTest, StationUnderTest, wait_until
-from tests.integration.registration import VENDOR, Machine, ask, station_command
+from tests.integration.registration import (
+    VENDOR,
+    Machine,
+    ask,
+    new_key,
+    registered,
+    station_command,
+    unpacked,
+)
 
 NETWORK = "127.46.1"
 
@@ -34,33 +43,11 @@ def sources(lab: LabUnderTest) -> list[str]:
     return ["--source", lab.facts["sources"][0]]
 
 
-def wait_for_keys(lab: LabUnderTest) -> None:
-    """Until every station knows the same install keys."""
-
-    def known() -> int:
-        return len({str(s.ask("/profiles/web/keys")) for s in lab.stations})
-
-    wait_until("the keys have travelled", lambda: known() == 1, 5.0)
-
-
-def new_key(lab: LabUnderTest, *options: str) -> str:
-    """An install key that every station knows."""
-    key = station_command(lab, "profile", "key", "create", "web", *options).strip()
-    wait_for_keys(lab)
-    return key
-
-
 @pytest.fixture
 def script(lab: LabUnderTest, tmp_path: Path) -> Path:
     path = tmp_path / "instance-setup.sh"
     path.write_text(ask(lab, "GET", "/instance-setup.sh").text)
     return path
-
-
-def registered(lab: LabUnderTest, root: Path, script: Path, *shell: str) -> Machine:
-    machine = Machine(root, shell or ("sh",))
-    machine.script(script, "--key-file", "-", stdin=new_key(lab))
-    return machine
 
 
 def body(**facts: str) -> dict[str, str]:
@@ -323,7 +310,7 @@ exec {real} "$@"
 
 ADMIN_PAGES = (
     "/group/trust /instance-statuses /instances /mirrors /mirrors/status /peers /profiles /profiles/web/command "
-    "/profiles/web/keys /sources /stations /stations/StationA /status"
+    "/profiles/web/keys /registry /sources /stations /stations/StationA /status"
 ).split()
 
 
@@ -360,6 +347,15 @@ def test_no_secret_is_in_a_log_a_record_or_a_list_of_processes(
             texts.append(path.read_bytes().decode("latin-1"))
     texts += [said, (tmp_path / "seen").read_text(), station_command(lab, "instance", "list")]
     texts += [str(station.ask(path)) for station in lab.stations for path in ADMIN_PAGES]
+    bundle = tmp_path / "bundle.tar.gz"
+    config = ("--config", str(lab.stations[0].config))
+    station_command(lab, "diagnose", str(bundle), *config)
+    found = unpacked(bundle.read_bytes())
+    assert any(machine.id in text for text in found.values())
+    for secret in canaries[:2]:  # what is kept of them is not in it either
+        digest = hashlib.sha256(bytes.fromhex(secret)).hexdigest()
+        assert not [name for name, text in found.items() if digest[:16] in text]
+    texts += found.values()
     ledgers = [path for path in (lab.root / "l").rglob("*") if path.name.startswith("registry.")]
     assert ledgers, "where is the registry?"
     texts += [path.read_bytes().decode("latin-1") for path in ledgers if path.is_file()]

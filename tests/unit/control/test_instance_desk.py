@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from station.control.changes import BadChange, Records
-from station.control.instance_desk import CLIENTS_MAX, FAILURES_MAX, Caller, InstanceDesk
+from station.control.instance_desk import (
+    CLIENTS_MAX,
+    FAILED_MAX,
+    FAILURES_MAX,
+    Caller,
+    InstanceDesk,
+)
 from station.control.instance_facts import Facts
 from station.model.credential import LEEWAY_S, LIFE_S
 from station.model.install_key import InstallKey, KeyRecord, digest_of
@@ -288,6 +294,72 @@ async def test_machine_of_another_kind_than_the_profile_is_refused(
     group = Group()
     answer = await refused(group.desks[0].register("db1", some_facts(**facts), group.key))
     assert answer == (409, why)
+
+
+async def test_registration_that_does_not_fit_is_recorded_with_the_reason_and_admits_nobody() -> (
+    None
+):
+    group, facts = Group(uses=1), some_facts(arch="aarch64")
+    for _ in range(2):
+        assert (await refused(group.desks[0].register("db1", facts, group.key)))[0] == 409
+    assert group.shelves[0].writes == 1
+    record = group.shelves[0].kept[Kind.INSTANCE]["db1"]
+    assert "x86_64, this machine is aarch64" in record.facts["registration"]
+    assert not record.secret_digest
+    right = Facts({"hostname": "h"}, secret=facts.secret)
+    assert (await refused(group.desks[0].register("db1", right, Caller("own"))))[0] == 401
+    assert (await group.desks[0].register("db1", right, group.key))[0] == 200  # no use was counted
+    record = group.shelves[0].kept[Kind.INSTANCE]["db1"]
+    assert (record.facts, record.registered_at) == ({"hostname": "h"}, group.now)
+
+
+async def test_machine_that_is_registered_stays_so_when_it_does_not_fit_any_more() -> None:
+    group, facts = Group(), some_facts()
+    token = await group.token(facts=facts)
+    other = Facts({"arch": "aarch64"}, secret=facts.secret)
+    assert (await refused(group.desks[0].register("db1", other, group.key)))[0] == 409
+    assert group.shelves[0].kept[Kind.INSTANCE]["db1"].facts == {"hostname": "h"}
+    assert await group.desks[0].check_in("db1", Facts({}), token)
+
+
+async def test_failed_registrations_are_recorded_up_to_a_number() -> None:
+    group = Group()
+    for number in range(FAILED_MAX + 20):
+        facts = some_facts(arch="aarch64")
+        assert (await refused(group.desks[0].register(f"m{number}", facts, group.key)))[0] == 409
+    assert len(group.shelves[0].kept[Kind.INSTANCE]) == FAILED_MAX
+    assert (await group.desks[0].register("good", some_facts(), group.key))[0] == 201
+
+
+async def test_machine_says_that_its_registration_failed_and_then_that_it_did_not() -> None:
+    group, facts = Group(), some_facts()
+    token = await group.token(facts=facts)
+    await group.desks[0].check_in("db1", Facts({"registration": "no disk"}), token)
+    assert group.shelves[0].kept[Kind.INSTANCE]["db1"].facts == {"registration": "no disk"}
+    await group.desks[0].register("db1", facts, group.key)
+    assert group.shelves[0].kept[Kind.INSTANCE]["db1"].facts == {"hostname": "h"}
+
+
+async def test_instance_that_a_person_deleted_is_told_to_leave_until_it_has() -> None:
+    group, facts = Group(), some_facts()
+    token = await group.token(facts=facts)
+    shelf = group.shelves[0]
+    shelf.kept[Kind.SETTINGS]["deleting:db1"] = {"at": group.now}
+    for _ in range(2):
+        assert "deleted" in (await group.desks[0].check_in("db1", Facts({}), token))["changed"]
+        # Its secret brings it a new credential, and does not keep it.
+        assert (await group.desks[0].register("db1", facts, Caller("own")))[0] == 200
+    await group.desks[0].deregister("db1", token)
+    assert "db1" not in shelf.kept[Kind.INSTANCE]
+    assert "deleting:db1" not in shelf.kept[Kind.SETTINGS]
+
+
+async def test_instance_that_was_deleted_stays_when_it_registers_with_a_key() -> None:
+    group, facts = Group(), some_facts()
+    token = await group.token(facts=facts)
+    group.shelves[0].kept[Kind.SETTINGS]["deleting:db1"] = {"at": group.now}
+    assert (await group.desks[0].register("db1", facts, group.key))[0] == 200
+    assert "deleted" not in (await group.desks[0].check_in("db1", Facts({}), token))["changed"]
 
 
 @pytest.mark.parametrize("name", ["a b", "../x", "", "x" * 129, "a\n", "é"])

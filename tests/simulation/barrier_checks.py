@@ -34,6 +34,7 @@ class Checks:
         self.received: dict[tuple[str, Publication], float] = {}  # 1e9: by an unknown clock
         self.chosen: set[Revision] = set()
         self.progress_at: dict[tuple[str, Revision], float] = {}
+        self._done: dict[tuple[str, Revision], float] = {}
         self.complete_at: dict[Revision, list[float]] = defaultdict(list)
         self.smaller_since: dict[str, float] = {}
         self.skew_max = 0.0
@@ -44,7 +45,10 @@ class Checks:
             raise Broken(f"{what}\n{self._world.story()}")
 
     def progressed(self, station: Station, revision: Revision) -> None:
-        self.progress_at[station.name, revision] = self._world.time
+        """Only a change of what is done means anything: who lost it all and is as far as before stands still."""
+        done, key = station.storage.done[revision], (station.name, revision)
+        if done != self._done.get(key):
+            self._done[key], self.progress_at[key] = done, self._world.time
         if revision in station.storage.complete():
             sharing = [s for s in self._world.stations.values() if s.storage is station.storage]
             self.complete_at[revision] += [self._world.time] * len(sharing)

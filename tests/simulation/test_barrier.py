@@ -40,9 +40,12 @@ def test_barrier_without_one_of_its_rules_is_found_out(name: str) -> None:
             run_seed(seed, variant)
 
 
-@pytest.mark.parametrize("seed", [37933])
+@pytest.mark.parametrize("seed", [37933, 21617])
 def test_histories_that_were_judged_wrong_before_hold(seed: int) -> None:
-    """37933: all share a storage that goes missing; the writer believes what one of them said 0.2 s before."""
+    """37933: all share a storage that goes missing; the writer believes what one of them said 0.2 s before.
+
+    21617: a storage is lost, and its station is as far as before when the writer looks again.
+    """
     run_seed(seed)
 
 

@@ -1,17 +1,18 @@
 """One client's connection: has its requests answered in order. Callbacks, no task per connection."""
 
+import os
+import socket
 import ssl
 from dataclasses import replace
 
 from station.http.head import Refusal, Request
 from station.runtime.clock import system_clock
 from station.serve.memo import Memo
-from station.serve.pool import ObjectMissing
 from station.serve.reader import RECEIVE_BYTES, Reader
 from station.serve.relay import Relay
 from station.serve.reply import Client, Complete, Drop, FromFile, Hold, ToControl
 from station.serve.shared import Shared, boot
-from station.serve.transfer import BytesTransfer, FileTransfer, Socket, send
+from station.serve.transfer import TURN_BYTES, BytesTransfer, FileTransfer, Socket, send
 
 _RESET_LIMITS = frozenset({"minimum_rate", "fill_stall"})  # an answer was under way
 _clock = system_clock()
@@ -97,15 +98,40 @@ class Connection(Reader):
         """Begin to send a file as before; False when it has to be looked for."""
         try:
             fd = file.reopen()
-        except (ObjectMissing, OSError):
+        except OSError:
             return False
         self._served += 1
         if self._served >= self._shared.limits.requests - 1:
             self._memo = self._shared.memos["none"]  # the last answer says close
-        memo.hit(file.head, 0)
         self._close_after = file.close
-        self._start(FileTransfer(file.head, fd, file.offset, file.offset + file.length))
+        if self._tls is not None or file.length > TURN_BYTES:
+            memo.hit(file.head, 0)
+            self._start(FileTransfer(file.head, fd, file.offset, file.offset + file.length))
+        else:
+            self._send_at_once(memo, file, fd)
         return True
+
+    def _send_at_once(self, memo: Memo, file: FromFile, fd: int) -> None:
+        """A file of one turn, which an empty socket mostly takes whole; what it does not take is a transfer's."""
+        head, told, sent = file.head, 0, 0
+        try:
+            told = self._send(head, socket.MSG_MORE)
+            if told == len(head):
+                sent = os.sendfile(self._fd, fd, file.offset, file.length)
+        except BlockingIOError:
+            pass
+        except OSError:
+            os.close(fd)
+            self.close()
+            return
+        memo.hit(head, told + sent)
+        if sent == file.length:
+            os.close(fd)
+            self._answered()
+            self._go_on()
+        else:
+            end = file.offset + file.length
+            self._start(FileTransfer(head[told:], fd, file.offset + sent, end))
 
     def _take_request(self, request: Request) -> None:
         shared = self._shared

@@ -1,7 +1,6 @@
 """Answers about one file: conditions, range, from memory, from the pool, or from a fill that still runs."""
 
 import os
-from functools import partial
 
 from station.http import answer
 from station.http.conditional import is_not_modified, is_range_allowed
@@ -101,8 +100,7 @@ class Files:
         if plan.entry.size <= self._pool.small_bytes:
             body = self._pool.body(plan.entry.sha256, plan.entry.size)
             return plan.complete(body[plan.offset : plan.offset + plan.length])
-        opens = partial(self._pool.open, plan.entry.sha256, plan.entry.size)
-        fd = opens()
+        fd = self._pool.open(plan.entry.sha256, plan.entry.size)
         if plan.length <= self._pool.small_bytes:
             try:
                 piece = os.pread(fd, plan.length, plan.offset)
@@ -111,8 +109,9 @@ class Files:
             if len(piece) != plan.length:
                 raise OSError("object is cut short")
             return plan.complete(piece)
+        opener = self._pool.opener(plan.entry.sha256)
         return FromFile(
-            plan.head, fd, plan.offset, plan.length, not plan.keep_alive, plan.status, opens
+            plan.head, fd, plan.offset, plan.length, not plan.keep_alive, plan.status, opener
         )
 
     def _from_fill(self, plan: "_Plan", source: str, revision: str, arrived: float) -> Reply:

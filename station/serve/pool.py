@@ -3,6 +3,8 @@
 import errno
 import os
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from station.runtime.lines import line
@@ -58,6 +60,10 @@ class Pool:
             raise ObjectMissing(sha256)
         return fd
 
+    def opener(self, sha256: str) -> Callable[[], int]:
+        """Opens an object whose size `open` has just found right, as often as it is called. That raises OSError."""
+        return partial(_open, str(self._layout.pool(sha256)))
+
     def size(self, sha256: str) -> int:
         """The size of an object in bytes. Raises ObjectMissing, OSError."""
         fd = self.open(sha256, None)
@@ -73,7 +79,7 @@ class Pool:
             self._room += len(self._bodies.popitem(last=False)[1])
 
 
-def _open(path: Path) -> int:
+def _open(path: Path | str) -> int:
     for _ in range(STALE_TRIES - 1):
         try:
             return os.open(path, _READ)

@@ -31,7 +31,7 @@ class Complete:
 class FromFile:
     """A head, then `length` bytes of an open file from `offset`. The connection closes `fd`.
 
-    `reopen` gives another descriptor, for the same answer to the same head later; it raises as Pool.open does.
+    `reopen` gives another descriptor, for the same answer to the same head a moment later; it raises OSError.
     """
 
     head: bytes

@@ -23,25 +23,31 @@ class Stream:
     """One connection that asks for the same file again and again."""
 
     def __init__(self, port: int, path: str, proxy: int) -> None:
+        self._place = port, proxy
+        self._ask = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+        self._buffer = memoryview(bytearray(_PIECE_BYTES))
+        self.connect()
+
+    def connect(self) -> None:
+        """Connect and ask, also anew where the server has given us all the requests that it allows."""
+        port, proxy = self._place
         self.sock = socket.create_connection(("127.0.0.1", proxy or port), _TIMEOUT_S)
         if proxy:
             self.sock.sendall(connect_head(port))
             assert self._head().startswith(b"HTTP/1.1 200 "), "CONNECT was refused"
-        self._ask = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
         self.sock.sendall(self._ask)
         head = self._head()
         assert head.startswith(b"HTTP/1.1 200 "), head
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         self._answer_bytes = len(head) + length  # of every answer: only its Date changes
         self._left = length
-        self._buffer = memoryview(bytearray(_PIECE_BYTES))
         self.sock.setblocking(False)
 
     def receive(self) -> int:
-        """Throw away what is there; how many bytes it was."""
+        """Throw away what is there; how many bytes it was, 0 at the end of the connection."""
         wanted = min(self._left, _PIECE_BYTES)
         size = self.sock.recv_into(self._buffer, wanted, socket.MSG_TRUNC)
-        assert size, "connection closed within an answer"
+        assert size or self._left == self._answer_bytes, "connection closed within an answer"
         self._left -= size
         if not self._left:
             self._left = self._answer_bytes
@@ -66,16 +72,25 @@ def bulk(port: int, path: str, connections: int, seconds: float, proxy: int = 0)
     """Bytes per second of all connections together."""
     streams = {}
     poll = select.epoll()
-    for _ in range(connections):
-        stream = Stream(port, path, proxy)
+
+    def watch(stream: Stream) -> None:
         streams[stream.sock.fileno()] = stream
         poll.register(stream.sock.fileno(), select.EPOLLIN)
+
+    for _ in range(connections):
+        watch(Stream(port, path, proxy))
     total, began = 0, time.monotonic()
     while (now := time.monotonic()) < began + seconds:
         ready = poll.poll(_TIMEOUT_S)
         assert ready, "nothing came for a long time"
         for fd, _ in ready:
-            total += streams[fd].receive()
+            if size := streams[fd].receive():
+                total += size
+                continue
+            stream = streams.pop(fd)
+            stream.sock.close()
+            stream.connect()
+            watch(stream)
     return total / (now - began)
 
 

@@ -135,12 +135,13 @@ class FilesWorker:
             self._certificate.reload()
 
     def drain(self) -> None:
-        """Stop accepting, finish what is under way within drain_s, then end."""
+        """Leave new clients to the successor, if there is one; finish what is under way within drain_s, then end."""
         if self._world.is_draining:
             return
         line("info", "worker.draining", connections=len(self._shared.connections))
-        self._world.is_draining = True
-        self._acceptor.stop()
+        self._world.drain()
+        if self._world.has_successor:
+            self._acceptor.stop()
         self._shared.changed()
         self._loop.call_later(self._limits.drain_s, self._finish)
         self._loop.call_later(self._limits.drain_idle_s, self._close_idle)
@@ -154,6 +155,8 @@ class FilesWorker:
 
     def close(self) -> None:
         """Give back files and sockets."""
+        if self._world.is_draining and not self._world.has_successor:
+            self._acceptor.refuse()
         for connection in list(self._shared.connections):
             connection.abort()
         if self._log is not None:

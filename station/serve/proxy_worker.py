@@ -5,6 +5,7 @@ from the settings until control has sent a snapshot, from the snapshot after tha
 """
 
 import asyncio
+import contextlib
 import errno
 import gc
 import hashlib
@@ -31,7 +32,7 @@ from station.serve.limits import Counters, Limits
 from station.serve.preface import Balancers
 from station.serve.proxy_connection import ProxyConnection
 from station.serve.rulings import Rulings
-from station.serve.world import World
+from station.serve.world import DRAINING, World
 
 WAITING_MAX = (
     1000  # connections beyond the tunnels whose head is still read, so that health is answered
@@ -71,6 +72,12 @@ class Listener:
             self._worker.accepted(sock, source[:2])
             if not self._is_accepting:
                 return
+
+    def refuse(self) -> None:
+        """No more connections to this port, in any process: clients and balancers learn it at once."""
+        self.accept(False)
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
 
 
 class ProxyWorker:
@@ -122,13 +129,16 @@ class ProxyWorker:
         self._accept(True)
 
     def drain(self) -> None:
-        """Stop accepting, let tunnels end within drain_s, then end. A second call ends at once."""
+        """Leave new clients to the successor, if there is one; let tunnels end within drain_s, then end.
+
+        A second call ends at once.
+        """
         if self._world.is_draining:
             self._finish()
             return
         line("info", "worker.draining", connections=len(self.connections))
-        self._world.is_draining = True
-        self._accept(False)
+        self._world.drain()
+        self._accept(True)
         for connection in list(self.connections):
             if connection.is_idle:
                 connection.close()
@@ -137,6 +147,9 @@ class ProxyWorker:
 
     def close(self) -> None:
         """Give everything back."""
+        if self._world.is_draining and not self._world.has_successor:
+            for listener in self._listeners:
+                listener.refuse()
         for connection in list(self.connections):
             connection.close()
         self.relay.close()
@@ -188,8 +201,7 @@ class ProxyWorker:
                 self._tunnels_by_client[client] = count
             else:
                 del self._tunnels_by_client[client]
-        if not self._world.is_draining:
-            self._accept(True)
+        self._accept(True)
 
     def health(self, path: bytes) -> tuple[int, str]:
         """Status and text for /health/live and /health/ready.
@@ -198,9 +210,8 @@ class ProxyWorker:
         """
         if path == b"/health/live":
             return 200, "alive"
-        snapshot = self._world.snapshot
-        if self._world.is_draining or (snapshot.reason == "draining" and not snapshot.is_ready):
-            return 503, "draining"
+        if self._world.is_leaving:
+            return 404, DRAINING  # what HAProxy's disable-on-404 is for
         if not self._world.has_snapshot:
             return 503, "no word from control yet"
         return 200, "ready"
@@ -247,7 +258,7 @@ class ProxyWorker:
         return len(self.connections) >= self._tunnels_max + WAITING_MAX
 
     def _accept(self, wanted: bool) -> None:
-        wanted = wanted and not self._world.is_draining and not self._is_full()
+        wanted = wanted and not self._world.has_successor and not self._is_full()
         for listener in self._listeners:
             listener.accept(wanted)
 

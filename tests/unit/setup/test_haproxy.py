@@ -50,6 +50,10 @@ def test_every_station_is_checked_by_its_readiness_on_each_port() -> None:
     assert any(line.startswith("server B [fd00::12]:1443 ") for line in servers)
 
 
+def test_a_station_that_stops_gets_nobody_new_and_keeps_those_it_has() -> None:
+    assert lines().count("http-check disable-on-404") == 3
+
+
 def test_a_refused_connection_goes_to_another_station() -> None:
     assert "option redispatch 1" in lines()
 

@@ -98,21 +98,25 @@ def test_absolute_get_is_passed_on_without_hop_by_hop_fields_and_closed_after_it
     assert b"c2VjcmV0" not in proxy.log_text().encode()
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        "127.0.0.1:443", "127.1:443", "0x7f.1:443", "2130706433:443", "017700000001:443", "0:443", "0.0.0.0:443",
-        "127.000.000.001:443", "localhost:443", "localhost.:443", "[::1]:443", "[::]:443", "[::ffff:127.0.0.1]:443",
-        "[::127.0.0.1]:443", "[64:ff9b::7f00:1]:443", "[2002:7f00:1::]:443", "169.254.169.254:80",
-        "[fe80::1]:443", "[fd00:ec2::254]:80", "100.100.100.200:80", "224.0.0.1:443", "255.255.255.255:443",
-        "[fec0::1]:443", "192.0.0.8:443", "10.0.0.1:443",
-    ],
-)  # fmt: skip
-def test_inner_targets_are_refused_in_every_spelling(proxy: Proxy, target: str) -> None:
+INNER = [
+    "127.0.0.1:443", "127.1:443", "0x7f.1:443", "2130706433:443", "017700000001:443", "0:443", "0.0.0.0:443",
+    "127.000.000.001:443", "localhost:443", "localhost.:443", "[::1]:443", "[::]:443", "[::ffff:127.0.0.1]:443",
+    "[::127.0.0.1]:443", "[64:ff9b::7f00:1]:443", "[2002:7f00:1::]:443", "169.254.169.254:80",
+    "[fe80::1]:443", "[fd00:ec2::254]:80", "100.100.100.200:80", "224.0.0.1:443", "255.255.255.255:443",
+    "[fec0::1]:443", "192.0.0.8:443", "10.0.0.1:443",
+    # The metadata address in what may carry an IPv4 address: mapped, NAT64, 6to4, Teredo.
+    "[::ffff:169.254.169.254]:443", "[64:ff9b::a9fe:a9fe]:443", "[2002:a9fe:a9fe::1]:443",
+    "[2001:0:a9fe:a9fe::1]:443", "[2001:0:c000:201::5601:5601]:443",
+    "[ff02::1]:443", "240.0.0.1:443", "169.254.0.1:443",
+]  # fmt: skip
+
+
+def test_inner_targets_are_refused_in_every_spelling(proxy: Proxy) -> None:
     proxy.start("*")
-    answer = proxy.ask(connect(target))
-    assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n")
-    assert b"text/plain" in answer and b"nosniff" in answer and b"Connection: close" in answer
+    for target in INNER:
+        answer = proxy.ask(connect(target))
+        assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n"), target
+        assert b"text/plain" in answer and b"nosniff" in answer and b"Connection: close" in answer
 
 
 def test_malformed_requests_are_refused_and_closed(proxy: Proxy) -> None:

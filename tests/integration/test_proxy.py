@@ -9,6 +9,7 @@ import pytest
 
 from lbproxy.proxy_header import LOCAL
 from station.http.proxy_header import encode_v2
+from station.model.snapshot import MemberView
 from tests.integration.proxy_harness import (
     Proxy,
     connect,
@@ -132,6 +133,18 @@ def test_malformed_requests_are_refused_and_closed(proxy: Proxy) -> None:
         "u:p@h:443",
         "h:443:443",
         "/",
+        "h:" + "9" * 40,
+        "h:443 ",
+        "http://h:443",
+        "[[::1]]:443",
+        "[h]:443",
+        "h%00:443",
+        "h\t:443",
+        "h#:443",
+        "é.example:443",
+        f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 63}:443",
+        ":443",
+        "",
     ):
         assert proxy.status(connect(target)) == 400, target
     for fields in (
@@ -191,6 +204,7 @@ def test_targets_that_are_not_listed_are_refused(proxy: Proxy) -> None:
     for target in (
         "badexample.com:443",
         "example.com:22",
+        "example.com:25",
         "example.com.evil.net:443",
         "10.0.0.1:443",
     ):
@@ -245,8 +259,18 @@ def test_the_group_itself_is_served_by_the_files_worker_of_this_station(proxy: P
     assert b"GET /repo/x HTTP/1.1\r\nHost: lb.example:17080\r\n" in answer
     with proxy.tunnel("192.0.2.11:17443", b"hello") as sock:
         assert b"X-Listener: https\r\n" in read_all(sock)
-    for port in (16080, 17946, 443):
-        assert proxy.status(connect(f"lb.example:{port}")) == 403
+
+
+def test_no_other_port_of_a_station_is_reached_even_where_everything_is_allowed(
+    proxy: Proxy,
+) -> None:
+    # One that is public, so that nothing but its being a station's speaks against it.
+    members = (MemberView("A", "198.41.0.4"), MemberView("B", "b.example"))
+    proxy.start(snapshot=snapshot(members=members, proxy_destinations=("*",)))
+    eventually(lambda: proxy.status(b"GET /health/ready HTTP/1.1\r\n\r\n") == 200)
+    for host in ("lb.example", "LB.example.", "198.41.0.4", "b.example"):
+        for port in (16080, 17946, 17081, 443, 80):
+            assert proxy.status(connect(f"{host}:{port}")) == 403, (host, port)
 
 
 def outer(conn: socket.socket) -> None:

@@ -74,6 +74,7 @@ class Pressure:
         self._thread = threading.Thread(target=self._run)
         self.echo = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.failures: list[str] = []
+        self.failed_at: list[float] = []
         self.waits: list[float] = []
         self.asked_again = 0
         self.downloading = self.whole = self.resumed = 0
@@ -97,11 +98,15 @@ class Pressure:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._is_over = True
-        self._thread.join()
+        self.end()
         self.echo.close()
         if self._fault is not None and error is None:
             raise self._fault
+
+    def end(self) -> None:
+        """Ask nothing more, and wait for the downloads under way."""
+        self._is_over = True
+        self._thread.join()
 
     def percentile(self, share: float) -> float:
         """How long `share` of the short requests took at most, seconds."""
@@ -240,8 +245,8 @@ class Pressure:
                     if ahead > 0 and not self._is_over:
                         await asyncio.sleep(ahead)
                 break
-            except (OSError, EOFError, _Untouched) as error:
-                how = "end" if isinstance(error, EOFError | _Untouched) else type(error).__name__
+            except (OSError, EOFError) as error:
+                how = "end" if isinstance(error, EOFError) else type(error).__name__
                 self.download_cuts.append(Cut(time.monotonic(), how))
             finally:
                 writer.transport.abort()
@@ -278,7 +283,7 @@ class Pressure:
             try:
                 async with asyncio.timeout(REQUEST_S):
                     reader, writer = await self._connect()
-            except (OSError, EOFError, _Untouched, TimeoutError) as error:
+            except (OSError, EOFError, TimeoutError) as error:
                 self._fail("tunnel", repr(error), began)
                 await asyncio.sleep(AGAIN_S)
                 continue
@@ -332,10 +337,11 @@ class Pressure:
 
     def _fail(self, what: str, how: str, began: float) -> None:
         now = time.monotonic()
+        self.failed_at.append(began)
         self.failures.append(f"{now:.2f}: {what}: {how} after {now - began:.2f} s")
 
 
-class _Untouched(Exception):
+class _Untouched(EOFError):
     """The connection ended before the first byte of an answer."""
 
 

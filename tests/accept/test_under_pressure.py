@@ -1,9 +1,11 @@
-"""Each station is drained and stopped in turn, under 200 requests a second, 50 downloads and 200 tunnels."""
+"""Stations and balancers stop and start again under 200 requests a second, 50 downloads and 200 tunnels."""
 
 import hashlib
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +28,7 @@ NETWORK = "127.56.1"
 SOURCE = "upstream"
 PACKAGE_BYTES = 16_000_000
 SHORTS = [f"/repo/{SOURCE}/repodata/repomd.xml", f"/mirrorlist/{SOURCE}/lab", "/health/live"]
+GAP_S = 1.0
 DRAIN_S = CHECK_PERIOD_S + Limits().drain_s
 
 pytestmark = [
@@ -112,3 +115,62 @@ def test_stations_drained_and_stopped_in_turn_fail_nobody(
     assert len(load.waits) >= len(lab.stations) * DRAIN_S * load.amounts.per_s
     assert load.whole > load.amounts.downloads
     assert load.resumed == len(load.download_cuts)
+
+
+def test_haproxy_reloaded_fails_nobody_and_restarted_is_away_for_a_second_at_most(
+    lab: LabUnderTest, repository: Repository
+) -> None:
+    load = pressure(lab, repository)
+    for station in lab.stations:
+        allow(station, load.target)
+    with Haproxy(lab) as haproxy, load:
+        for _ in range(2):
+            haproxy.reload()
+            hear(load)
+        print(f"two reloads: {load.account()}")
+        assert (load.failures, load.tunnel_cuts, load.download_cuts) == ([], [], [])
+        haproxy.restart()
+        hear(load)
+    judge_restart(load)
+
+
+def test_lbproxy_restarted_is_away_for_a_second_at_most(
+    lab: LabUnderTest, repository: Repository
+) -> None:
+    load = pressure(lab, repository)
+    for station in lab.stations:
+        allow(station, load.target)
+    with load:
+        # As its unit does it, except that those who are connected to the old one are not waited for.
+        os.kill(lab.facts["balancer"]["pid"], signal.SIGUSR1)
+        wait_until("it accepts no more", lambda: load.failures, 5.0)
+        command = [
+            sys.executable,
+            "-m",
+            "lbproxy.cli",
+            "--config",
+            str(lab.root / "l/lbproxy.toml"),
+        ]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as successor:
+            try:
+                hear(load)
+                load.end()
+            finally:
+                successor.terminate()
+    judge_restart(load)
+
+
+def hear(load: Pressure) -> None:
+    """Until all is under way and some seconds' worth of short requests were answered."""
+    wanted = len(load.waits) + 5 * load.amounts.per_s
+    wait_until("answers", lambda: load.is_full() and len(load.waits) > wanted, 40.0)
+
+
+def judge_restart(load: Pressure) -> None:
+    """Who failed, failed within one second; downloads went on."""
+    moments = sorted(load.failed_at)
+    gap = moments[-1] - moments[0] if moments else 0.0
+    print(f"restart: failures over {gap:.2f} s; {load.account()}")
+    assert gap <= GAP_S
+    assert load.resumed == len(load.download_cuts)
+    assert load.whole >= load.amounts.downloads

@@ -3,8 +3,8 @@
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 _PHRASES = {
-    200: "OK", 400: "Bad Request", 403: "Forbidden", 405: "Method Not Allowed", 429: "Too Many Requests",
-    431: "Request Header Fields Too Large", 502: "Bad Gateway", 503: "Service Unavailable",
+    200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+    429: "Too Many Requests", 431: "Request Header Fields Too Large", 502: "Bad Gateway", 503: "Service Unavailable",
     504: "Gateway Timeout", 508: "Loop Detected",
 }  # fmt: skip
 

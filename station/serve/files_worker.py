@@ -101,12 +101,12 @@ class FilesWorker(Worker):
 
     def start(self) -> None:
         """Begin to work, and accept once control has spoken: until then the backlog, or the worker before us, does."""
-        self._loop.add_signal_handler(signal.SIGHUP, self.reload)
-        self._feed.attach(self._loop)
-        self._guard.attach(self._loop)
+        self.loop.add_signal_handler(signal.SIGHUP, self.reload)
+        self._feed.attach(self.loop)
+        self._guard.attach(self.loop)
         if self._log is not None:
-            self._log.attach(self._loop)
-        self._loop.call_later(FIRST_WORD_S, self._accept)
+            self._log.attach(self.loop)
+        self.loop.call_later(FIRST_WORD_S, self._accept)
         self._housekeeping()
 
     def _changed(self) -> None:
@@ -130,11 +130,12 @@ class FilesWorker(Worker):
         if self._world.is_draining:
             return
         line("info", "worker.draining", connections=len(self._shared.connections))
-        self._world.is_draining = True
-        self._acceptor.stop()
+        self._world.drain()
+        if self._world.has_successor:
+            self._acceptor.stop()
         self._shared.changed()
-        self._loop.call_later(self._limits.drain_s, self._finish)
-        self._loop.call_later(self._limits.drain_idle_s, self._close_idle)
+        self.loop.call_later(self._limits.drain_s, self._finish)
+        self.loop.call_later(self._limits.drain_idle_s, self._close_idle)
         self._check_drained()
 
     def terminate(self) -> None:
@@ -145,6 +146,8 @@ class FilesWorker(Worker):
 
     def close(self) -> None:
         """Give back files and sockets."""
+        if self._world.is_draining and not self._world.has_successor:
+            self._acceptor.refuse()
         for connection in list(self._shared.connections):
             connection.abort()
         if self._log is not None:
@@ -156,13 +159,13 @@ class FilesWorker(Worker):
         """Whoever was silent since we began to drain is not in the middle of anything."""
         for connection in list(self._shared.connections):
             connection.close_if_idle()
-        self._loop.call_later(self._limits.drain_idle_s, self._close_idle)
+        self.loop.call_later(self._limits.drain_idle_s, self._close_idle)
 
     def _check_drained(self) -> None:
         if not self._guard.open:
             self._finish()
         else:
-            self._loop.call_later(DRAIN_CHECK_S, self._check_drained)
+            self.loop.call_later(DRAIN_CHECK_S, self._check_drained)
 
     def _in_flight(self) -> int:
         return sum(not connection.is_idle for connection in self._shared.connections)
@@ -186,7 +189,7 @@ class FilesWorker(Worker):
         if self._certificate is not None:
             self._certificate.look()
         self._world.forget_fills(self._clock.boot(), self._limits.fill_start_s)
-        self._loop.call_later(HOUSEKEEPING_S, self._housekeeping)
+        self.loop.call_later(HOUSEKEEPING_S, self._housekeeping)
 
 
 def _listening_socket(listener: dict[str, Any], congestion: str) -> socket.socket:

@@ -1,5 +1,6 @@
 """From accept to the first request: PROXY header where it is due, TLS handshake where it is due, under deadlines."""
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -52,7 +53,7 @@ class Acceptor:
 
     def start(self) -> None:
         """Accept from now on."""
-        if not self._is_accepting and not self._shared.world.is_draining:
+        if not self._is_accepting and not self._shared.world.has_successor:
             self._is_accepting = True
             for listener in self._listeners:
                 self._shared.loop.add_reader(listener.sock, self._accept, listener)
@@ -63,6 +64,14 @@ class Acceptor:
             self._is_accepting = False
             for listener in self._listeners:
                 self._shared.loop.remove_reader(listener.sock)
+
+    def refuse(self) -> None:
+        """No more connections to these ports, in any process: clients and balancers learn it at once."""
+        self.stop()
+        for listener in self._listeners:
+            if listener.kind != "unix":  # that one serves the other workers too
+                with contextlib.suppress(OSError):
+                    listener.sock.shutdown(socket.SHUT_RDWR)
 
     def _accept(self, listener: Listener) -> None:
         guard = self._shared.guard

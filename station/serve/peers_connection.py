@@ -40,6 +40,8 @@ class PeerConnection:
         self._backend: _Backend | None = None
         self._backend_ended = False
         self._is_closed = False
+        self._is_asked = False  # and no byte of an answer has come
+        self._moved_at = worker.loop.time()
         self.deadline, self.limit, self.slot = 0.0, "", 0
         worker.guard.watch(self, HANDSHAKE_S, "handshake")
         worker.poller.register(self._fd, IN, self)
@@ -52,6 +54,15 @@ class PeerConnection:
         if limit != "idle":
             self._worker.counters.hit(limit)
         self.close()
+
+    def has_rested(self, control_s: float, pool_s: float) -> bool:
+        """Nothing has been asked or is being answered for so long: by control, whose answers come in one piece, or from
+        the pool, where a disk may let a piece wait.
+        """
+        if self._is_asked or self._head or self._up or self._down:
+            return False
+        is_pool = self._backend is not None and not self._backend.is_control
+        return self._worker.loop.time() - self._moved_at >= (pool_s if is_pool else control_s)
 
     def close(self) -> None:
         """End at once."""
@@ -102,6 +113,7 @@ class PeerConnection:
             self.close()
             return False
         self._worker.guard.watch(self, IDLE_S, "idle")
+        self._is_asked = True
         if self._backend is not None and self._backend.is_control:
             self._up = data
             self._send_up()
@@ -182,6 +194,7 @@ class PeerConnection:
             data = b""
         if data:
             self._worker.guard.watch(self, IDLE_S, "idle")
+            self._is_asked, self._moved_at = False, self._worker.loop.time()
             self._down = data
             self._move()
         else:

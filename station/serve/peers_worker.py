@@ -23,6 +23,7 @@ CONNECTIONS_MAX = 512
 _ACCEPTS_MAX = 32
 _RELOAD_EVERY_S = 5.0
 _REST_S = 0.25
+_DRAIN_CHECK_S = 0.1
 _REFUSALS_LOGGED_EVERY_S = 1.0
 
 
@@ -56,16 +57,16 @@ class PeersWorker(Worker):
         self._tls = (str(tls["cert"]), str(tls["key"]), str(tls["ca"]))
         self._seen = self._stamps()
         self._context = peers_context(*self._tls)
-        self._drain_s = limits.drain_s
+        self._drain_s, self._drain_idle_s = limits.drain_s, limits.drain_idle_s
         self._refusal_logged_at = float("-inf")
         self._is_accepting = self._is_draining = False
         self._listeners = [inherited(int(each["fd"])) for each in settings["listeners"]]
 
     def start(self) -> None:
         """Begin to accept."""
-        self.guard.attach(self._loop)
+        self.guard.attach(self.loop)
         self._accept(True)
-        self._loop.call_later(_RELOAD_EVERY_S, self._reload)
+        self.loop.call_later(_RELOAD_EVERY_S, self._reload)
         self.on_ready()
 
     def drain(self) -> None:
@@ -75,10 +76,18 @@ class PeersWorker(Worker):
             return
         self._is_draining = True
         self._accept(False)
-        self._loop.call_later(self._drain_s, self._finish)
+        self.loop.call_later(self._drain_s, self._finish)
+        self._close_rested()
         self.left(None)
 
     terminate = drain
+
+    def _close_rested(self) -> None:
+        """Peers keep their connections for what they say each second: they would never end by themselves."""
+        for connection in list(self.connections):
+            if connection.has_rested(_REST_S, self._drain_idle_s):
+                connection.close()
+        self.loop.call_later(_DRAIN_CHECK_S, self._close_rested)
 
     def close(self) -> None:
         """See Worker."""
@@ -104,7 +113,7 @@ class PeersWorker(Worker):
     def refused(self, address: str, error: OSError) -> None:
         """A handshake failed. At most one line a second: strangers can make thousands."""
         self.counters.add("peers_refused")
-        now = self._loop.time()
+        now = self.loop.time()
         if now - self._refusal_logged_at >= _REFUSALS_LOGGED_EVERY_S:
             self._refusal_logged_at = now
             reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
@@ -128,7 +137,7 @@ class PeersWorker(Worker):
                 return
             except OSError:  # out of descriptors, or the peer is gone already
                 self._accept(False)
-                self._loop.call_later(_REST_S, self._accept, True)
+                self.loop.call_later(_REST_S, self._accept, True)
                 return
             sock.setblocking(False)
             try:
@@ -153,7 +162,7 @@ class PeersWorker(Worker):
 
     def _reload(self) -> None:
         """Take new certificates; keep the old ones while the new do not fit together."""
-        self._loop.call_later(_RELOAD_EVERY_S, self._reload)
+        self.loop.call_later(_RELOAD_EVERY_S, self._reload)
         try:
             seen = self._stamps()
             if seen != self._seen:

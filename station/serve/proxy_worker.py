@@ -4,6 +4,7 @@ The rules come from the settings until control has sent a snapshot, from the sna
 """
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import socket
@@ -26,7 +27,7 @@ from station.serve.proxy_log import ProxyLog
 from station.serve.rulings import Rulings, policy_of
 from station.serve.tunnels import WAITING_MAX, Tunnels
 from station.serve.worker import Worker, inherited, run
-from station.serve.world import World
+from station.serve.world import DRAINING, World
 
 _ACCEPTS_MAX = 64
 _DRAIN_CHECK_S = 0.1
@@ -61,6 +62,12 @@ class Listener:
             self._worker.accepted(sock, source[:2])
             if not self._is_accepting:
                 return
+
+    def refuse(self) -> None:
+        """No more connections to this port, in any process: clients and balancers learn it at once."""
+        self.accept(False)
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
 
 
 class ProxyWorker(Worker):
@@ -104,8 +111,8 @@ class ProxyWorker(Worker):
 
     def start(self) -> None:
         """Begin to accept."""
-        self._feed.attach(self._loop)
-        self.guard.attach(self._loop)
+        self._feed.attach(self.loop)
+        self.guard.attach(self.loop)
         self._accept(True)
         self.on_ready()
 
@@ -115,18 +122,21 @@ class ProxyWorker(Worker):
             self._finish()
             return
         line("info", "worker.draining", connections=len(self.connections))
-        self._world.is_draining = True
-        self._accept(False)
+        self._world.drain()
+        self._accept(True)
         for connection in list(self.connections):
             if connection.is_idle:
                 connection.close()
-        self._loop.call_later(self._drain_s, self._finish)
+        self.loop.call_later(self._drain_s, self._finish)
         self._check_drained()
 
     terminate = drain
 
     def close(self) -> None:
         """See Worker."""
+        if self._world.is_draining and not self._world.has_successor:
+            for listener in self._listeners:
+                listener.refuse()
         for connection in list(self.connections):
             connection.close()
         self.relay.close()
@@ -151,15 +161,14 @@ class ProxyWorker(Worker):
         """Out of descriptors: accept nobody for a while."""
         self.counters.hit("descriptors")
         self._accept(False)
-        self._loop.call_later(_REST_S, self._accept, True)
+        self.loop.call_later(_REST_S, self._accept, True)
 
     def left(self, connection: ProxyConnection, *, was_counted: bool) -> None:
         """A connection is closed; `was_counted` among the tunnels."""
         self.connections.discard(connection)
         if was_counted:
             self.tunnels.leave(connection.source[0])
-        if not self._world.is_draining:
-            self._accept(True)
+        self._accept(True)
 
     def health(self, path: bytes) -> tuple[int, str]:
         """Status and text for /health/live and /health/ready.
@@ -168,9 +177,8 @@ class ProxyWorker(Worker):
         """
         if path == b"/health/live":
             return 200, "alive"
-        snapshot = self._world.snapshot
-        if self._world.is_draining or (snapshot.reason == "draining" and not snapshot.is_ready):
-            return 503, "draining"
+        if self._world.is_leaving:
+            return 404, DRAINING  # what HAProxy's disable-on-404 is for
         if not self._world.has_snapshot:
             return 503, "no word from control yet"
         return 200, "ready"
@@ -179,7 +187,7 @@ class ProxyWorker(Worker):
         return len(self.connections) >= self.tunnels.count_max + WAITING_MAX
 
     def _accept(self, wanted: bool) -> None:
-        wanted = wanted and not self._world.is_draining and not self._is_full()
+        wanted = wanted and not self._world.has_successor and not self._is_full()
         for listener in self._listeners:
             listener.accept(wanted)
 
@@ -200,7 +208,7 @@ class ProxyWorker(Worker):
         if not self.connections:
             self._finish()
         else:
-            self._loop.call_later(_DRAIN_CHECK_S, self._check_drained)
+            self.loop.call_later(_DRAIN_CHECK_S, self._check_drained)
 
     def _all_counters(self) -> dict[str, int]:
         return self.counters.all() | {

@@ -25,7 +25,7 @@ from station.serve.limits import Counters, Limits
 from station.serve.lookup import Library
 from station.serve.pages import Pages
 from station.serve.reply import Client, Complete, Drop, Hold, Reply, ToControl
-from station.serve.world import World
+from station.serve.world import DRAINING, World
 
 PEERS_LISTENER = "peers"  # the only way to the pool
 _NEVER = float("inf")
@@ -102,7 +102,8 @@ class Router:
                 self._feed.drain()
             reason = self._world.not_ready_reason(self._clock.boot())
             if reason:
-                return self._error(request, 503, reason.replace("\n", " ")[:200])
+                status = 404 if reason == DRAINING else 503  # what HAProxy's disable-on-404 is for
+                return self._error(request, status, reason.replace("\n", " ")[:200])
         return self._text(request, b"ok\n", is_lasting=False)
 
     def _mirrorlist(

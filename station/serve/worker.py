@@ -26,7 +26,7 @@ class Worker(ABC):
 
         Raises KeyError, ValueError for bad settings, OSError for a bad certificate or descriptor.
         """
-        self._settings, self._loop = settings, loop
+        self._settings, self.loop = settings, loop
         self.on_ready: Callable[[], None] = lambda: None
         self.ended = loop.create_future()
 
@@ -36,7 +36,7 @@ class Worker(ABC):
 
     @abstractmethod
     def drain(self) -> None:
-        """Stop accepting, finish what is under way within drain_s, then end."""
+        """Leave new clients to the successor, if there is one; finish what is under way within drain_s, then end."""
 
     @abstractmethod
     def terminate(self) -> None:

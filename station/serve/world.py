@@ -45,7 +45,7 @@ class World:
         self.snapshot = Snapshot()
         self.has_snapshot = False
         self.beat = float("-inf")
-        self.is_draining = False
+        self.is_draining = self.has_successor = False
         self.fills: dict[FillKey, Fill] = {}
         self._flips: dict[str, Flip] = {}
         self._edges: list[float] = []
@@ -70,6 +70,13 @@ class World:
     def is_leaving(self) -> bool:
         """The worker drains, or the station is about to: connections that end now are not cut later."""
         return self.is_draining or self.snapshot.reason == DRAINING
+
+    def drain(self) -> None:
+        """The worker is to end. Where the whole station stops, nobody else accepts on its ports: the worker goes on, so
+        that balancers hear that it drains. By silence they would take it for dead, and cut off those who are to finish.
+        """
+        self.is_draining = True
+        self.has_successor = self.snapshot.reason != DRAINING
 
     def not_ready_reason(self, now: float) -> str:
         """Why /health/ready says no; "" when it says yes."""

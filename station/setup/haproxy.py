@@ -99,7 +99,8 @@ def _listen(
         check += ["check-ssl", verify]
     if options.send_proxy:
         check += ["send-proxy-v2", "check-send-proxy"]
-    # Whoever was connected to a station that is down is told at once and asks again.
+    # Whoever was connected to a station that is down is told at once and asks again. One that stops answers 404, which
+    # is not down: it gets nobody new, and those it has may finish.
     check.append("on-marked-down shutdown-sessions")
     servers = "\n".join(
         f"    server {station.name} {_bracketed(station.address)}:{port} {' '.join(check)}"
@@ -110,6 +111,7 @@ listen {name}
     bind {_bracketed(options.bind)}:{port}
     balance {options.balance}
     option httpchk
+    http-check disable-on-404
     http-check send meth GET uri /health/ready ver HTTP/1.1 hdr host station
     http-check expect status 200
 {servers}

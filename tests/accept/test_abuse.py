@@ -2,14 +2,18 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import socket
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from station.serve.limits import Limits
 from tests.integration.abuse import MALFORMED, MODES, besiege, flood
 from tests.integration.files_lab import FilesLab
 from tests.integration.lab import wait_until
@@ -23,6 +27,7 @@ CONNECTIONS = 500
 FLOOD_S = 10
 HONEST_P99_S = 1.0
 RATE_MIN = 2000.0
+TUNNELS_ASKED = 5000
 
 # Until the last is ended, and 2 s more: a head has 10 s; a reader has 60 s from when the kernel's buffers are full,
 # which is seen 60 s after the beginning.
@@ -149,3 +154,74 @@ def test_dripping_heads_at_the_proxy_are_ended_and_tunnels_set_up_meanwhile(prox
     p99 = sorted(waits)[int(len(waits) * 0.99)]
     print(f"{len(waits)} honest tunnels, p99 {p99:.3f} s")
     assert p99 <= HONEST_P99_S
+
+
+class Sink:
+    """Accepts whatever comes, and keeps it."""
+
+    def __init__(self) -> None:
+        self.sock = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.kept: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                self.kept.append(self.sock.accept()[0])
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join(5)
+        for sock in [self.sock, *self.kept]:
+            sock.close()
+
+
+@pytest.fixture
+def descriptors() -> Iterator[None]:
+    """As many as this host allows: each tunnel has two ends here."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("descriptors")
+def test_who_wants_5000_tunnels_has_its_share_and_all_together_have_no_more_than_there_are(
+    proxy: Proxy,
+) -> None:
+    limits = Limits()
+    with contextlib.closing(Sink()) as sink, contextlib.ExitStack() as stack:
+        target = f"127.0.0.1:{sink.sock.getsockname()[1]}"
+        proxy.start(target)
+
+        def ask(source: str) -> int:
+            """The status; a tunnel that is had is kept."""
+            sock = stack.enter_context(proxy.connect(source))
+            sock.sendall(f"CONNECT {target} HTTP/1.1\r\n\r\n".encode())
+            status = int(read_head(sock).split(b" ")[1])
+            if status != 200:
+                sock.close()
+            return status
+
+        greedy = Counter(ask("127.0.0.2") for _ in range(TUNNELS_ASKED))
+        assert greedy == {
+            200: limits.tunnels_per_client,
+            429: TUNNELS_ASKED - limits.tunnels_per_client,
+        }
+        begun = time.monotonic()
+        assert ask("127.0.0.3") == 200
+        took, total, clients = time.monotonic() - begun, limits.tunnels_per_client + 1, 3
+        statuses = Counter[int]()
+        while 503 not in statuses:
+            clients += 1
+            statuses += Counter(ask(f"127.0.0.{clients}") for _ in range(limits.tunnels_per_client))
+            assert clients < 30
+        total += statuses[200]
+        assert proxy.status(b"GET /health/live HTTP/1.1\r\n\r\n") == 200
+    print(
+        f"{greedy[200]} of {TUNNELS_ASKED} for one client, then another's after {took:.3f} s; {total} for {clients} "
+        f"clients, then {statuses[503]} times 503"
+    )
+    assert total == limits.tunnels

@@ -10,14 +10,14 @@ from typing import Self
 
 from station.model.records import GroupRecord, Ports, StationRecord
 from station.setup.haproxy import HaproxyOptions, render_haproxy
-from tests.integration.lab import LabUnderTest, wait_until
+from tests.integration.lab import LabUnderTest, descendants, wait_until
 
 START_S = 10.0
 STOP_S = 10.0
 
 
 class Haproxy:
-    """Balances by random, without stickiness, on the lab's own balancer address."""
+    """Balances by random, without stickiness, on the lab's own balancer address; with a master, as its unit runs it."""
 
     def __init__(self, lab: LabUnderTest, balance: str = "random") -> None:
         self._lab, self._balance = lab, balance
@@ -31,14 +31,33 @@ class Haproxy:
         config.write_text(self._text())
         self._log = (self._directory / "haproxy.log").open("wb")
         time.sleep(0.5)
+        self._start()
+        wait_until("haproxy ready", self._is_ready, START_S)
+        return self
+
+    def _start(self) -> None:
+        config = str(self._directory / "haproxy.cfg")
         self._process = subprocess.Popen(
-            ["haproxy", "-db", "-f", str(config)],
+            ["haproxy", "-W", "-db", "-f", config],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
         )
-        wait_until("haproxy ready", self._is_ready, START_S)
-        return self
+
+    def reload(self) -> None:
+        """As `systemctl reload` does it, and wait for the new worker."""
+        before = self._workers()
+        os.kill(self._process.pid, signal.SIGUSR2)
+        wait_until("a new worker", lambda: self._workers() - before, START_S)
+
+    def restart(self) -> None:
+        """As `systemctl restart` does it."""
+        self._process.terminate()
+        self._process.wait(STOP_S)
+        self._start()
+
+    def _workers(self) -> set[int]:
+        return set(descendants(self._process.pid))
 
     def __exit__(
         self,

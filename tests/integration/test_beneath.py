@@ -4,7 +4,9 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -68,17 +70,30 @@ def test_a_link_in_the_place_of_an_object_is_not_followed(lab: FilesLab, tmp_pat
     secret.write_bytes(b"s" * 500_000)  # of the right size
     place = lab.storage.layout.pool(sha256(FILES["a.rpm"]).hexdigest())
     spare, link = place.with_name("spare"), place.with_name("link")
-    ends, seen = time.monotonic() + 2.0, set()
-    place.rename(spare)
-    while time.monotonic() < ends:  # now a link, now the object
-        link.symlink_to(secret)
-        link.rename(place)
-        seen.add(outcome(lab))
-        os.link(spare, link)
-        link.rename(place)
-        seen.add(outcome(lab))
-    assert b"a" in seen
-    assert not seen - {b"a", b""}, "bytes of another file were sent"
+    swaps, is_over = 0, threading.Event()
+
+    def swap_for_ever() -> None:
+        nonlocal swaps
+        while not is_over.is_set():  # now a link, now the object
+            link.symlink_to(secret)
+            link.rename(place)
+            os.link(spare, link)
+            link.rename(place)
+            swaps += 2
+
+    os.link(place, spare)
+    racer = threading.Thread(target=swap_for_ever)
+    begun, seen = time.monotonic(), Counter[bytes]()
+    racer.start()
+    try:
+        while time.monotonic() < begun + 2.0 or len(seen) < 2:
+            assert time.monotonic() < begun + 20.0, seen
+            seen[outcome(lab)] += 1
+    finally:
+        is_over.set()
+        racer.join()
+    print(f"{swaps / (time.monotonic() - begun):.0f} swaps a second, answers {seen}")
+    assert not set(seen) - {b"a", b""}, "bytes of another file were sent"
 
 
 def outcome(lab: FilesLab) -> bytes:

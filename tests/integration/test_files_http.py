@@ -19,6 +19,8 @@ FILES = {
     "Packages/s/small-1.rpm": SMALL,
     "Packages/b/big-1.rpm": BIG,
     "Packages/e/empty.rpm": b"",
+    "Packages/s/small-1.rpm.gz": b"what a server that swaps siblings in would send",
+    "Packages/s/small-1.rpm.br": b"the same for another coding",
 }
 BASE = "/repo/ol9_base/"
 
@@ -204,9 +206,11 @@ def test_a_malformed_request_is_refused_and_its_connection_closed(
 
 
 def test_accept_encoding_never_changes_the_bytes(lab: FilesLab) -> None:
-    head, body = lab.get(BASE + "Packages/s/small-1.rpm", "Accept-Encoding: gzip, br")
-    assert body == SMALL
-    assert header(head, "Content-Encoding") is None
+    for suffix in ("", ".gz", ".br"):
+        path = f"Packages/s/small-1.rpm{suffix}"
+        head, body = lab.get(BASE + path, "Accept-Encoding: gzip, br")
+        assert (status(head), body) == (200, FILES[path])
+        assert header(head, "Content-Encoding") is None
 
 
 def test_mirrorlist_names_the_balancer_first_and_pins_the_live_revision(lab: FilesLab) -> None:

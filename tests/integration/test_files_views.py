@@ -355,6 +355,26 @@ def test_a_draining_worker_finishes_downloads_refuses_no_request_and_ends(lab: F
     assert lab.process.wait(5) == 0
 
 
+def test_while_a_station_stops_balancers_are_told_until_its_last_download_has_ended(
+    lab: FilesLab,
+) -> None:
+    files = {**OLD, "Packages/big.rpm": os.urandom(20_000_000)}
+    revision = lab.storage.add(SOURCE, files)
+    lab.publish(SOURCE, revision)
+    view = SourceView(live=Publication(1, 1, revision), revisions=(revision,))
+    with lab.connect(timeout=20) as busy:
+        busy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        busy.sendall(f"GET {BASE}Packages/big.rpm HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        stopping = {"is_ready": False, "reason": "draining", "sources": {SOURCE: view}}
+        lab.feed.show(lab.snapshot(2, **stopping))
+        lab.feed.send({"stop": True})
+        wait_for(lambda: "worker.draining" in lab.log.read_text())
+        for _ in range(3):
+            assert status(lab.get("/health/ready")[0]) == 404
+        assert read_answer(busy)[1] == files["Packages/big.rpm"]
+    assert lab.process.wait(5) == 0
+
+
 def test_a_second_signal_ends_the_worker_at_once(lab: FilesLab) -> None:
     lab.publish(SOURCE, lab.storage.add(SOURCE, OLD))
     with lab.connect() as sock:

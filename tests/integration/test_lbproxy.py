@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,13 +112,17 @@ class Group:
         )
         self.balancer = subprocess.Popen([sys.executable, "-m", "lbproxy.cli", "--config", file])
 
+    def page(self) -> dict[str, Any]:
+        """What its status page shows. Raises OSError."""
+        with socket.create_connection(("127.0.0.1", self.status_port), 2) as sock:
+            sock.sendall(b"GET /status.json HTTP/1.1\r\n\r\n")
+            answer = b"".join(iter(lambda: sock.recv(65536), b""))
+        page: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2])
+        return page
+
     def states(self) -> dict[str, str]:
         with contextlib.suppress(OSError):
-            with socket.create_connection(("127.0.0.1", self.status_port), 2) as sock:
-                sock.sendall(b"GET /status.json HTTP/1.1\r\n\r\n")
-                answer = b"".join(iter(lambda: sock.recv(65536), b""))
-            page = json.loads(answer.partition(b"\r\n\r\n")[2])
-            return {b["name"]: b["state"] for b in page["frontends"][0]["backends"]}
+            return {b["name"]: b["state"] for b in self.page()["frontends"][0]["backends"]}
         return {}
 
     def up(self) -> set[str]:

@@ -267,14 +267,19 @@ def test_stations_stopped_and_started_in_turn_behind_the_balancer_fail_nobody(
     path, digest = package(repository)
     with Load(urls(lab.http, lab.https), ca=lab.ca, threads=6) as load:
         for index, station in enumerate(lab.stations):
-            target = tmp_path / str(index)
-            url = f"{own(station)[0]}/repo/{SOURCE}/{path}"
-            with download(url, target, "--limit-rate", str(RATE)) as running:
-                time.sleep(1.0)
-                os.kill(station.pid, signal.SIGTERM)
-                wait_until("the end", partial(is_gone, station.pid), 35.0)
-                assert running.wait(5) == 0, "a download that ends within the drain is whole"
-            assert sha256_of(target) == digest
+            # From the station itself, and by way of the balancer, where some are from it and none is cut.
+            bases = [own(station)[0], *[lab.http] * 4]
+            targets = [tmp_path / f"{index}-{number}" for number in range(len(bases))]
+            running = [
+                download(f"{base}/repo/{SOURCE}/{path}", target, "--limit-rate", str(RATE))
+                for base, target in zip(bases, targets, strict=True)
+            ]
+            time.sleep(1.0)
+            os.kill(station.pid, signal.SIGTERM)
+            wait_until("the end", partial(is_gone, station.pid), 35.0)
+            codes = [each.wait(15) for each in running]
+            assert codes == [0] * len(bases), "a download that ends within the drain is whole"
+            assert {sha256_of(target) for target in targets} == {digest}
             station.stop_restarted()
             station.start_again()
             wait_until("ready again", partial(is_ready, station), 30.0)

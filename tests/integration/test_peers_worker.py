@@ -218,6 +218,14 @@ def test_new_certificate_is_taken_without_a_restart(peers: Peers, context: ssl.S
         assert ask(old, POOL).startswith(b"files")
 
 
+def test_drain_waits_for_nobody_who_asks_nothing(peers: Peers, context: ssl.SSLContext) -> None:
+    with peers.connect(context) as silent, peers.connect(context) as kept:
+        assert ask(kept, POOL)
+        peers.process.send_signal(signal.SIGTERM)
+        assert peers.process.wait(10) == 0  # of the 20 s that answers have
+        assert silent.recv(1) == kept.recv(1) == b""
+
+
 def test_drain_ends_the_worker(peers: Peers, context: ssl.SSLContext) -> None:
     with peers.connect(context) as sock:
         assert ask(sock, POOL)

@@ -7,6 +7,7 @@ import pytest
 
 from lbproxy.proxy_header import LOCAL
 from station.http.proxy_header import encode_v2
+from station.model.snapshot import MemberView
 from tests.integration.proxy_harness import (
     Proxy,
     connect,
@@ -87,21 +88,25 @@ def test_absolute_get_is_passed_on_without_hop_by_hop_fields_and_closed_after_it
     assert b"c2VjcmV0" not in proxy.log_text().encode()
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        "127.0.0.1:443", "127.1:443", "0x7f.1:443", "2130706433:443", "017700000001:443", "0:443", "0.0.0.0:443",
-        "127.000.000.001:443", "localhost:443", "localhost.:443", "[::1]:443", "[::]:443", "[::ffff:127.0.0.1]:443",
-        "[::127.0.0.1]:443", "[64:ff9b::7f00:1]:443", "[2002:7f00:1::]:443", "169.254.169.254:80",
-        "[fe80::1]:443", "[fd00:ec2::254]:80", "100.100.100.200:80", "224.0.0.1:443", "255.255.255.255:443",
-        "[fec0::1]:443", "192.0.0.8:443", "10.0.0.1:443",
-    ],
-)  # fmt: skip
-def test_inner_targets_are_refused_in_every_spelling(proxy: Proxy, target: str) -> None:
+INNER = [
+    "127.0.0.1:443", "127.1:443", "0x7f.1:443", "2130706433:443", "017700000001:443", "0:443", "0.0.0.0:443",
+    "127.000.000.001:443", "localhost:443", "localhost.:443", "[::1]:443", "[::]:443", "[::ffff:127.0.0.1]:443",
+    "[::127.0.0.1]:443", "[64:ff9b::7f00:1]:443", "[2002:7f00:1::]:443", "169.254.169.254:80",
+    "[fe80::1]:443", "[fd00:ec2::254]:80", "100.100.100.200:80", "224.0.0.1:443", "255.255.255.255:443",
+    "[fec0::1]:443", "192.0.0.8:443", "10.0.0.1:443",
+    # The metadata address in what may carry an IPv4 address: mapped, NAT64, 6to4, Teredo.
+    "[::ffff:169.254.169.254]:443", "[64:ff9b::a9fe:a9fe]:443", "[2002:a9fe:a9fe::1]:443",
+    "[2001:0:a9fe:a9fe::1]:443", "[2001:0:c000:201::5601:5601]:443",
+    "[ff02::1]:443", "240.0.0.1:443", "169.254.0.1:443",
+]  # fmt: skip
+
+
+def test_inner_targets_are_refused_in_every_spelling(proxy: Proxy) -> None:
     proxy.start("*")
-    answer = proxy.ask(connect(target))
-    assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n")
-    assert b"text/plain" in answer and b"nosniff" in answer and b"Connection: close" in answer
+    for target in INNER:
+        answer = proxy.ask(connect(target))
+        assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n"), target
+        assert b"text/plain" in answer and b"nosniff" in answer and b"Connection: close" in answer
 
 
 def test_malformed_requests_are_refused_and_closed(proxy: Proxy) -> None:
@@ -117,6 +122,18 @@ def test_malformed_requests_are_refused_and_closed(proxy: Proxy) -> None:
         "u:p@h:443",
         "h:443:443",
         "/",
+        "h:" + "9" * 40,
+        "h:443 ",
+        "http://h:443",
+        "[[::1]]:443",
+        "[h]:443",
+        "h%00:443",
+        "h\t:443",
+        "h#:443",
+        "é.example:443",
+        f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 63}:443",
+        ":443",
+        "",
     ):
         assert proxy.status(connect(target)) == 400, target
     for fields in (
@@ -176,6 +193,7 @@ def test_targets_that_are_not_listed_are_refused(proxy: Proxy) -> None:
     for target in (
         "badexample.com:443",
         "example.com:22",
+        "example.com:25",
         "example.com.evil.net:443",
         "10.0.0.1:443",
     ):
@@ -230,8 +248,18 @@ def test_the_group_itself_is_served_by_the_files_worker_of_this_station(proxy: P
     assert b"GET /repo/x HTTP/1.1\r\nHost: lb.example:17080\r\n" in answer
     with proxy.tunnel("192.0.2.11:17443", b"hello") as sock:
         assert b"X-Listener: https\r\n" in read_all(sock)
-    for port in (16080, 17946, 443):
-        assert proxy.status(connect(f"lb.example:{port}")) == 403
+
+
+def test_no_other_port_of_a_station_is_reached_even_where_everything_is_allowed(
+    proxy: Proxy,
+) -> None:
+    # One that is public, so that nothing but its being a station's speaks against it.
+    members = (MemberView("A", "198.41.0.4"), MemberView("B", "b.example"))
+    proxy.start(snapshot=snapshot(members=members, proxy_destinations=("*",)))
+    eventually(lambda: proxy.status(b"GET /health/ready HTTP/1.1\r\n\r\n") == 200)
+    for host in ("lb.example", "LB.example.", "198.41.0.4", "b.example"):
+        for port in (16080, 17946, 17081, 443, 80):
+            assert proxy.status(connect(f"{host}:{port}")) == 403, (host, port)
 
 
 def outer(conn: socket.socket) -> None:

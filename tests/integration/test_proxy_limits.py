@@ -139,3 +139,28 @@ def test_drain_lets_tunnels_finish(proxy: Proxy) -> None:
         sock.sendall(b"x")
         assert sock.recv(1) == b"x"
     assert proxy.process.wait(5) == 0
+
+
+def test_while_a_station_stops_balancers_are_told_until_its_last_tunnel_has_ended(
+    proxy: Proxy,
+) -> None:
+    origin = proxy.origin(echo)
+    target = f"127.0.0.1:{origin.port}"
+    health = b"GET /health/ready HTTP/1.1\r\n\r\n"
+    proxy.start(snapshot=snapshot(proxy_destinations=(target,)))
+    eventually(lambda: proxy.status(health) == 200)
+    assert proxy.process is not None and proxy.control is not None
+    with proxy.tunnel(target) as sock:
+        proxy.control.send(
+            snapshot(number=2, is_ready=False, reason="draining", proxy_destinations=(target,))
+        )
+        eventually(lambda: proxy.status(health) == 404)
+        proxy.process.send_signal(signal.SIGTERM)
+        eventually(lambda: "worker.draining" in proxy.log_text())
+        assert proxy.status(health) == 404
+        sock.sendall(b"x")
+        assert sock.recv(1) == b"x"
+    assert proxy.process.wait(5) == 0
+    # Whoever else has the listening socket: a client learns at once that nobody will come.
+    with pytest.raises(ConnectionRefusedError):
+        proxy.connect()

@@ -100,3 +100,16 @@ def test_a_fill_for_somebody_else_is_ignored() -> None:
     world = World(2.0)
     world.take({"fill": {"id": 7, "done": True, "error": ""}}, NOW)
     assert not world.fills
+
+
+def test_a_worker_that_ends_has_a_successor_unless_the_whole_station_stops() -> None:
+    for snapshot, has_successor in (
+        (Snapshot(1, True), True),
+        (Snapshot(1, False, reason="draining"), False),
+    ):
+        world = World(2.0)
+        world.take({"snapshot": to_wire(snapshot), "beat": NOW}, NOW)
+        assert not world.has_successor
+        world.drain()
+        assert world.has_successor is has_successor
+        assert world.not_ready_reason(NOW) == "draining"

@@ -64,6 +64,10 @@ def test_a_station_that_froze_is_down_within_the_hold_around_a_flip() -> None:
     assert all(" inter 500ms fastinter 100ms rise 2 fall 2 " in line for line in servers)
 
 
+def test_a_station_that_stops_gets_nobody_new_and_keeps_those_it_has() -> None:
+    assert lines().count("http-check disable-on-404") == 3
+
+
 def test_a_refused_connection_goes_to_another_station() -> None:
     assert "option redispatch 1" in lines()
 

@@ -5,6 +5,8 @@ import signal
 import socket
 import time
 
+import pytest
+
 from tests.integration.lab import pss_mib
 from tests.integration.proxy_harness import (
     Proxy,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 FLAP_WINDOW_S = 60.0
+REFUSED = "Connection refused"  # as a detail: nothing of it runs; what it sent may be on its way
 _DOUBLINGS_MAX = 5  # rise 2 at two checks a second: half a minute of good behaviour at most
 
 

@@ -9,7 +9,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 
-from lbproxy.balancer import Verdict
+from lbproxy.balancer import REFUSED, Verdict
 from lbproxy.config import HealthConfig
 from lbproxy.proxy_header import Address
 
@@ -39,10 +39,9 @@ async def watch(
         try:
             async with asyncio.timeout(config.timeout_s):
                 verdict, detail = await _ask(address, tls, preface)
-        except TimeoutError:
-            verdict, detail = Verdict.SILENT, "no answer in time"
-        except OSError as error:
-            verdict, detail = Verdict.SILENT, error.strerror or str(error)
+        except OSError as error:  # a TimeoutError is one, and says nothing
+            said = REFUSED if isinstance(error, ConnectionRefusedError) else error.strerror
+            verdict, detail = Verdict.SILENT, said or "no answer in time"
         report(verdict, detail)
         is_ready = verdict is Verdict.READY
         await asyncio.sleep(config.interval_s if is_ready else _PAUSE_AFTER_FAILURE_S)

@@ -8,7 +8,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from lbproxy.balancer import BackendState, Balancer, Verdict
+from lbproxy.balancer import REFUSED, BackendState, Balancer, Verdict
 from lbproxy.config import BackendConfig, Config, FrontEndConfig
 from lbproxy.poller import IN, OUT
 from lbproxy.proxy_header import Address, proxy_header
@@ -194,7 +194,7 @@ class FrontEnd:
         change = self.balancer.report(backend, verdict, self.poller.loop.time(), detail)
         if change:
             _log.warning("%s %s is %s: %s", self.config.name, backend.name, change, detail)
-        if change == "dead":  # it would let its clients wait
+        if change == "dead" and detail != REFUSED:  # silence lets its clients wait
             for tunnel in list(backend.tunnels):
                 tunnel.close("backend is dead")
 

@@ -225,6 +225,35 @@ def test_killed_backend_ends_its_connections_at_once_and_comes_back(group: Group
     eventually(lambda: group.up() == {"A", "B"}, 4)
 
 
+def test_what_a_backend_sent_before_its_end_arrives_though_it_refuses_by_now(group: Group) -> None:
+    sent: list[int] = []
+
+    def answer_and_end(server: socket.socket) -> None:
+        """Healthy until a client comes; it gets as much as the kernel takes, and everything is closed."""
+        while not sent:
+            conn, _ = server.accept()
+            with conn:
+                if conn.recv(4096).startswith(b"GET /health"):
+                    conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                    continue
+                server.close()
+                conn.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        sent.append(conn.send(bytes(65536)))
+
+    with socket.create_server(("127.0.0.1", group.backend_ports[0])) as server:
+        thread = threading.Thread(target=answer_and_end, args=(server,), daemon=True)
+        thread.start()
+        group.start_balancer()
+        eventually(lambda: group.up() == {"A"}, 10)
+        with group.client(10) as sock:
+            sock.sendall(b"GET /bulk HTTP/1.1\r\n\r\n")
+            thread.join(10)
+            eventually(lambda: group.states()["A"] == "dead", 5)
+            assert len(read_all(sock)) == sum(sent)
+
+
 def test_stopped_backend_is_seen_within_two_seconds_and_its_connections_are_cut(
     group: Group,
 ) -> None:

@@ -13,7 +13,7 @@ SCRATCH := $(shell mktemp -du /tmp/st-XXXX)
 help:
 	@echo 'make lab      stations, a balancer and a demo repository on this machine, until Ctrl-C'
 	@echo 'make test     every test a change needs (at most 10 minutes on two cores)'
-	@echo 'make together of these, those that can run two at a time'
+	@echo 'make together of these, those that can run three at a time'
 	@echo 'make alone    of these, those that measure time or memory, one after the other'
 	@echo 'make check    format, lint, types, walls and habits'
 	@echo 'make bench    our figures beside those of nginx, haproxy, squid and dnf reposync'
@@ -31,10 +31,10 @@ lab:
 
 test: together alone
 
-# Most tests wait for processes and clocks: two at a time make use of both cores. 5: none was asked for here.
+# Most tests wait for processes and clocks: three at a time make use of two cores. 5: none was asked for here.
 together:
 	@.ci/setup
-	$(RUN)pytest -q -n 2 --dist loadfile --basetemp $(SCRATCH) -m '$(NORMAL) and not alone' $(PYTEST_ARGS) || [ $$? = 5 ]
+	$(RUN)pytest -q -n 3 --dist loadfile --basetemp $(SCRATCH) -m '$(NORMAL) and not alone' $(PYTEST_ARGS) || [ $$? = 5 ]
 	@rm -rf $(SCRATCH)
 
 alone:

@@ -80,7 +80,7 @@ def test_ten_thousand_checking_in_every_two_minutes_cost_eight_percent_of_a_core
         began = time.monotonic()
         registered = asyncio.run(at_a_rate(size, size / 60, crowd.register))
         print(f"{size} registered in {time.monotonic() - began:.0f} s: {said(registered)}")
-        assert {reply.status for reply in registered} == {201}
+        assert {reply.status for reply in registered} <= {200, 201}  # 200: asked again
         idle = share_of_a_core(lab, lambda: time.sleep(20.0))
         replies: list[Reply] = []
         busy = share_of_a_core(

@@ -183,7 +183,11 @@ def test_balancer_of_the_package_passes_requests_on(machine: Booted) -> None:
     write(machine, "/etc/lbproxy/lbproxy.toml", LBPROXY, "root:lbproxy")
     machine.run("systemctl enable --now lbproxy")
     asked = "curl -sf -m 2 -o /dev/null http://127.0.0.2:17080/health/ready"
-    wait_until("an answer through it", lambda: not machine.try_run(asked).returncode, 20.0)
+    try:
+        wait_until("an answer through it", lambda: not machine.try_run(asked).returncode, 60.0)
+    except AssertionError:
+        print(machine.run("systemctl status lbproxy station --no-pager -n 40 || true"))
+        raise
     pid = property_of(machine, "lbproxy", "MainPID")
     assert machine.run(f"stat -c %U /proc/{pid}").strip() == "lbproxy"
 

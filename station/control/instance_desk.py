@@ -1,23 +1,21 @@
-"""Who may register, who an instance is, and what it is told: the same at any station of the group.
+"""Who may register, and who an instance is: the same at any station of the group.
 
 A credential is believed by its signature alone, so that a station that has not heard of a registration yet answers at
 once, from the profile that the credential names. It brings a new one only where the record is known: an instance that
 was deregistered elsewhere is let in for the rest of its hour at most, and nothing that it says writes its record.
 """
 
-import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from station.control.changes import BadChange, Records
-from station.control.deregistration import delete_now, deleting_of, stays
-from station.control.holdings import Holdings
+from station.control.deregistration import delete_now, stays
+from station.control.instance_answer import InstanceAnswers
 from station.control.instance_facts import Facts
 from station.control.instance_match import mismatch
-from station.control.instance_place import Place, place_of, shown_group
-from station.model.credential import LIFE_S, Credential, CredentialInvalid
+from station.model.credential import Credential, CredentialInvalid
 from station.model.identity import InstanceId, InvalidName
 from station.model.install_key import (
     InstallKey,
@@ -30,15 +28,10 @@ from station.model.install_key import (
 )
 from station.model.instance_status import REGISTRATION
 from station.model.last_seen import Sightings
-from station.model.mirror_list import may_be_mirrored
-from station.model.records import GroupRecord, InstanceRecord, Kind, ProfileRecord, SourceRecord
+from station.model.records import InstanceRecord, Kind, ProfileRecord
 from station.peering.changes import Change
-from station.peering.trust import Trust
 from station.runtime.lines import line
-from station.setup.repo_file import CA_PATH, RepoOptions, render_repo_file
 
-CHECK_IN_S = 120
-KEY_DIRECTORY = CA_PATH.rpartition("/")[0] + "/keys"
 # Beyond these, one client address gets 429 and no line in the log. The right key is never turned away: behind a
 # balancer without PROXY everybody has one address, and 256 bits are not guessed at any rate.
 FAILURES_MAX = 20
@@ -85,8 +78,7 @@ class InstanceDesk:
         self._key = key
         self._sightings = sightings
         self._wall = wall
-        self._sslverify = sslverify
-        self._holdings = Holdings()
+        self._answers = InstanceAnswers(registry, key, wall, sslverify=sslverify)
         self._failures: dict[str, tuple[int, float]] = {}
         self._under_way: dict[
             str, str
@@ -123,7 +115,9 @@ class InstanceDesk:
                 "info", "instance.registered", instance=instance, profile=profile.name, key=used.id
             )
         self._sightings.note(instance, now)
-        return (200 if old is not None else 201), self._answer(instance, profile, facts, renew=True)
+        return (200 if old is not None else 201), self._answers.answer(
+            instance, profile, facts, renew=True
+        )
 
     async def check_in(self, name: str, facts: Facts, caller: Caller) -> dict[str, Any]:
         """What it should know and do now; its record is written only when its facts changed."""
@@ -140,7 +134,7 @@ class InstanceDesk:
                 await self._registry.write([Change.put(Kind.INSTANCE, record.id, fresh)])
             except BadChange as error:  # told again in two minutes
                 line("warning", "instance.facts_not_kept", instance=record.id, reason=str(error))
-        return self._answer(credential.instance, profile, facts, renew=record is not None)
+        return self._answers.answer(credential.instance, profile, facts, renew=record is not None)
 
     def repos(self, name: str, way: str, caller: Caller) -> str:
         """Its .repo file."""
@@ -148,7 +142,7 @@ class InstanceDesk:
         records = self._registry.records()
         record = records.instances.get(credential.instance)
         profile = self._profile(records, (record and record.profile) or credential.profile)
-        return self._repo_file(records, credential.instance, profile, way)[0]
+        return self._answers.repo_file(credential.instance, profile, way)
 
     async def deregister(self, name: str, caller: Caller) -> dict[str, Any]:
         """Its record and references are gone."""
@@ -214,69 +208,6 @@ class InstanceDesk:
             raise BadChange(409, "profile_gone", "its profile does not exist (any more)", "profile")
         return profile
 
-    # What it is told.
-
-    def _answer(
-        self, instance: str, profile: ProfileRecord, facts: Facts, *, renew: bool
-    ) -> dict[str, Any]:
-        records = self._registry.records()
-        group = _group(records)
-        text, place = self._repo_file(records, instance, profile, facts.way)
-        repos = hashlib.sha256(text.encode()).hexdigest()
-        settings = self._registry.settings()
-        trust = Trust.of(settings).number
-        changed = {
-            "repos": repos != facts.repos,
-            "trust": trust > facts.trust,
-            "deleted": deleting_of(settings, instance) is not None,  # by a person: it is to leave
-        }
-        answer: dict[str, Any] = {
-            "id": instance,
-            "profile": profile.name,
-            "hostname": place.host,
-            "others": list(place.others),
-            "https": group.ports.https,
-            "proxy": group.ports.proxy,
-            "check_in_s": CHECK_IN_S,
-            "repos": repos,
-            "trust": trust,
-            "changed": [name for name, is_changed in changed.items() if is_changed],
-            "keys": [s.id for s in self._sources(records, instance, profile) if s.gpgkey],
-        }
-        if renew:
-            credential = Credential(instance, profile.name, self._wall() + LIFE_S)
-            answer["token"] = credential.sign(self._key)
-        return answer
-
-    def _repo_file(
-        self, records: Records, instance: str, profile: ProfileRecord, way: str
-    ) -> tuple[str, Place]:
-        """Its .repo file, and the place that it names."""
-        record = records.instances.get(instance)
-        group = shown_group(_group(records), self._registry.certified(), self._wall())
-        place = place_of(records, group, record.station if record else profile.station)
-        sources = self._sources(records, instance, profile)
-        if not sources:
-            return "# no sources yet: neither the profile nor the instance refers to any\n", place
-        options = RepoOptions(
-            profile=profile.name,
-            sslverify=self._sslverify,
-            key_directory=KEY_DIRECTORY,
-            by_proxy=way == "proxy",
-        )
-        there = group.model_copy(update={"hostname": place.host})
-        return render_repo_file(there, sources, options), place
-
-    def _sources(
-        self, records: Records, instance: str, profile: ProfileRecord
-    ) -> list[SourceRecord]:
-        names = {
-            *self._holdings.sources_of(records.references, "profile", profile.name),
-            *self._holdings.sources_of(records.references, "instance", instance),
-        }
-        known = [records.sources[name] for name in sorted(names) if name in records.sources]
-        return [source for source in known if may_be_mirrored(source)]
-
     # What is written and counted.
 
     async def _write_registration(
@@ -332,12 +263,6 @@ def _instance(name: str) -> str:
         return InstanceId.parse(name)
     except InvalidName as error:
         raise BadChange(400, "id", str(error), "id") from None
-
-
-def _group(records: Records) -> GroupRecord:
-    if records.group is None:
-        raise BadChange(503, "starting", "no word from the group yet; try again")
-    return records.group
 
 
 def _record(

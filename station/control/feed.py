@@ -1,4 +1,4 @@
-"""Control's end of the feed: beats and whole snapshots to the workers, their wants and counters back.
+"""Control's end of the feed: beats, whole snapshots and answers to the workers; their wants, asks and counters back.
 
 A beat carries CLOCK_BOOTTIME. Before each, control looks whether it was paused itself; if so it asks its peers what
 is true now before it lets the workers believe anything.
@@ -6,7 +6,7 @@ is true now before it lets the workers believe anything.
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,7 @@ RECEIVE_BYTES = 65536
 CLOSE_S = 1.0  # what the ends of a few local connections need, a hundred times over
 
 WantHandler = Callable[["Worker", dict[str, Any]], None]
+AskHandler = Callable[[dict[str, Any]], Coroutine[Any, Any, dict[str, Any]]]
 
 
 class Worker:
@@ -55,7 +56,12 @@ class Worker:
 
 
 class Feed:
-    """The workers' source of truth. `on_pause` is awaited when control finds that it was away."""
+    """The workers' source of truth. `on_pause` is awaited when control finds that it was away.
+
+    `on_ask` answers what workers ask, and never raises; until it is set, before `serve`, nobody asks.
+    """
+
+    on_ask: AskHandler
 
     def __init__(
         self,
@@ -83,6 +89,7 @@ class Feed:
     async def serve(self, listener: socket.socket, tasks: Tasks) -> None:
         """Accept workers on `listener` and beat until cancelled."""
         self._beaten_at = self._clock.boot()
+        self._tasks = tasks
         self._server = await asyncio.start_unix_server(self.attend, sock=listener)
         tasks.start(self._beat(), name="feed beats")
 
@@ -132,10 +139,15 @@ class Feed:
             worker.name = str(message["hello"])
         elif "want" in message:
             self._on_want(worker, message["want"])
+        elif "ask" in message:
+            self._tasks.start(self._answer(worker, message["ask"]), name="answer")
         elif "counters" in message:
             worker.counters = message["counters"]
         if "in_flight" in message:
             worker.in_flight = int(message["in_flight"])
+
+    async def _answer(self, worker: Worker, ask: dict[str, Any]) -> None:
+        worker.send({"told": await self.on_ask(ask) | {"id": ask["id"]}})
 
     async def _beat(self) -> None:
         while True:

@@ -4,6 +4,7 @@ Answers are lines `name=value` for a shell that asks for text/plain, JSON for ev
 at first: over http there is nothing here, for credentials do not travel in clear.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from aiohttp import web
 
 import station.setup.instance_script
 from station.control.admin_records import as_answers
-from station.control.changes import Records
+from station.control.changes import BadChange, Records
 from station.control.http_server import ApiError, Via, via
 from station.control.instance_desk import Caller, InstanceDesk
 from station.control.instance_facts import BODY_BYTES_MAX, WAYS, BadFacts, Facts, answer_lines
@@ -24,26 +25,11 @@ from station.peering.keys import fingerprint
 from station.peering.pki import Pki
 from station.peering.trust import Trust
 from station.runtime.clock import Clock
+from station.runtime.lines import line
 from station.setup.instance_script import TEMPLATE, render_script
 
+TEXT, JSON = "text/plain; charset=utf-8", "application/json; charset=utf-8"
 SCRIPT = Path(station.setup.instance_script.__file__).with_name(TEMPLATE)
-
-
-def instance_routes(
-    station: Station, pki: Pki, clock: Clock, *, sslverify: bool
-) -> list[web.RouteDef]:
-    """Routes for instances. Raises KeysInvalid: the group's keys cannot be read."""
-    key = signing_key(pki.authority().ca_key)
-    desk = InstanceDesk(_Registry(station), key, station.sightings, clock.wall, sslverify=sslverify)
-    api = _Instances(station, desk, pki, SCRIPT.read_text(encoding="utf-8"))
-    return [
-        web.put("/instances/{id}", api.register),
-        web.delete("/instances/{id}", api.deregister),
-        web.post("/instances/{id}/checkin", api.check_in),
-        web.get("/instances/{id}/repos", api.repos),
-        web.get("/instance-setup.sh", api.script),
-        web.get("/trust.pem", api.trust),
-    ]
 
 
 class _Registry:
@@ -68,12 +54,47 @@ class _Registry:
         return await self._station.write(changes)
 
 
-class _Instances:
-    def __init__(self, station: Station, desk: InstanceDesk, pki: Pki, template: str) -> None:
+class InstanceApi:
+    """What instances ask, over https alone."""
+
+    def __init__(self, station: Station, pki: Pki, clock: Clock, *, sslverify: bool) -> None:
+        """Raises KeysInvalid: the group's keys cannot be read."""
+        key = signing_key(pki.authority().ca_key)
         self._station = station
-        self._desk = desk
+        self._desk = InstanceDesk(
+            _Registry(station), key, station.sightings, clock.wall, sslverify=sslverify
+        )
         self._pki = pki
-        self._template = template
+        self._template = SCRIPT.read_text(encoding="utf-8")
+
+    def routes(self) -> list[web.RouteDef]:
+        """All of it."""
+        return [
+            web.put("/instances/{id}", self.register),
+            web.delete("/instances/{id}", self.deregister),
+            web.post("/instances/{id}/checkin", self.check_in),
+            web.get("/instances/{id}/repos", self.repos),
+            web.get("/instance-setup.sh", self.script),
+            web.get("/trust.pem", self.trust),
+        ]
+
+    async def asked(self, ask: Mapping[str, Any]) -> dict[str, Any]:
+        """A check-in that a worker had as a whole: the route's answer, as `status`, `media` and `body`."""
+        is_text = str(ask["accept"]).startswith("text/plain")
+        try:
+            caller = Caller(_bearer(ask["authorization"]), ask["client"])
+            media = str(ask["content-type"]).partition(";")[0].strip()
+            facts = Facts.parse(str(ask["body"]).encode("latin-1"), media)
+            answer = await self._desk.check_in(str(ask["instance"]), facts, caller)
+        except BadFacts as error:
+            return _refused(400, "facts", str(error))
+        except BadChange as error:
+            return _refused(error.status, error.code, str(error), error.field)
+        except Exception as error:
+            line("error", "api.failed", path="checkin", error=repr(error))
+            return _refused(500, "internal", "the station failed to answer; its log says more")
+        body = answer_lines(answer) if is_text else json.dumps(answer)
+        return {"status": 200, "media": TEXT if is_text else JSON, "body": body}
 
     async def register(self, request: web.Request) -> web.Response:
         caller, facts = _caller(request), await _facts(request)
@@ -124,8 +145,17 @@ def _only_https(request: web.Request) -> Via:
 
 def _caller(request: web.Request) -> Caller:
     way = _only_https(request)
-    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-    return Caller(bearer.strip() if scheme.lower() == "bearer" else "", way.client)
+    return Caller(_bearer(request.headers.get("Authorization", "")), way.client)
+
+
+def _bearer(authorization: str) -> str:
+    scheme, _, bearer = authorization.partition(" ")
+    return bearer.strip() if scheme.lower() == "bearer" else ""
+
+
+def _refused(status: int, code: str, message: str, field: str = "") -> dict[str, Any]:
+    body = json.dumps({"error": {"code": code, "message": message, "field": field}})
+    return {"status": status, "media": JSON, "body": body}
 
 
 async def _facts(request: web.Request) -> Facts:

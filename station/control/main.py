@@ -25,7 +25,7 @@ from station.control.feed import Feed
 from station.control.fills import FillDesk
 from station.control.flips import Flips
 from station.control.http_server import HttpServer
-from station.control.instances import instance_routes
+from station.control.instances import InstanceApi
 from station.control.instances_admin import instance_admin_routes
 from station.control.jobs import JobMaker
 from station.control.kept import Kept
@@ -182,11 +182,13 @@ class Control:
             *registry_routes(station),
         ]
         sslverify = config.mirror.is_sslverify_enabled
+        instances = InstanceApi(station, pki, self._clock, sslverify=sslverify)
         relayed = [
             *relayed_routes(station, desk, self._clock),
             *snippets,
-            *instance_routes(station, pki, self._clock, sslverify=sslverify),
+            *instances.routes(),
         ]
+        station.feed.on_ask = instances.asked
         await station.feed.serve(self._socket("feed"), self._tasks)
         servers = [
             (HttpServer(relayed, is_relayed=True), "relay"),

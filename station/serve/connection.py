@@ -4,9 +4,12 @@ import os
 import socket
 import ssl
 from dataclasses import replace
+from typing import Any
 
+from station.http.answer import text_answer
 from station.http.head import Refusal, Request
 from station.runtime.clock import system_clock
+from station.serve.asks import check_in
 from station.serve.memo import Memo
 from station.serve.reader import RECEIVE_BYTES, Reader
 from station.serve.relay import Relay
@@ -168,13 +171,13 @@ class Connection(Reader):
             self._hold(reply)
             return
         self._unhold()
+        if isinstance(reply, ToControl):
+            self._to_control(request)
+            return
         self._request = None
         if isinstance(reply, Drop):
             shared.counters.hit(reply.why)
             self.abort()
-            return
-        if isinstance(reply, ToControl):
-            self._relay_to_control()
             return
         shared.counters.add(f"requests_{self._client.listener}_{reply.status}")
         self._answering = request, reply.status, self._sent
@@ -247,18 +250,42 @@ class Connection(Reader):
         self._shared.held.discard(self)
         self._cancel_timer()
 
-    def _relay_to_control(self) -> None:
-        shared = self._shared
-        if shared.relays >= shared.limits.relays:
+    def _to_control(self, request: Request) -> None:
+        shared, feed = self._shared, self._shared.feed
+        if shared.relays + len(feed.asks) >= shared.limits.relays:
             shared.counters.hit("relays")
             self._refuse(Refusal(503, "too many requests at one time"))
             return
         self.pause_reading()
+        asked = check_in(request, self._client, self._buffer)
+        if asked is not None and feed.ask(asked, self._told):
+            shared.counters.add("asked")
+            del self._buffer[: len(asked["body"])]
+            shared.guard.watch(self, shared.limits.relay_idle_s, "relay_idle")
+            return
+        self._request = None
         shared.counters.add("relayed")
         first = self._head + bytes(self._buffer)
         self._buffer.clear()
         self._relay = Relay(shared, self, self._client, first)
         self._relay.start()
+
+    def _told(self, answer: dict[str, Any] | None) -> None:
+        """What control says to a check-in; None: it is gone, and the instance asks again."""
+        request, self._request = self._request, None
+        if not self.is_open or request is None:
+            return
+        if answer is None:
+            self.abort()
+            return
+        status, media = int(answer["status"]), str(answer["media"])
+        body = str(answer["body"]).encode()
+        self._shared.counters.add(f"requests_{self._client.listener}_{status}")
+        self._answering = request, status, self._sent
+        self._close_after = True
+        date = int(_clock.wall())
+        data = text_answer(status, body, date=date, media=media, keep_alive=False)
+        self._answer(Complete(data, True, status), self._arrived, request)
 
     def expire(self, limit: str) -> None:
         """See guard.Guarded."""

@@ -1,4 +1,4 @@
-"""The worker's end of the feed: beats, snapshots and fills come down, wants and counters go up.
+"""The worker's end of the feed: beats, snapshots, fills and answers come down; wants, asks and counters go up.
 
 Reconnects for ever: a worker goes on serving while control restarts.
 """
@@ -11,6 +11,7 @@ from typing import Any
 from station.runtime.clock import Clock
 from station.runtime.frames import FrameError, FrameReader, encode_frame
 from station.runtime.lines import line
+from station.serve.asks import Asks, Told
 from station.serve.limits import Counters
 from station.serve.world import Fill, World
 
@@ -39,6 +40,7 @@ class Feed:
         self.on_stop: Callable[[], None] = lambda: None
         self._path, self._name, self._world, self._clock = path, name, world, clock
         self._counters, self._in_flight, self._stats = counters, in_flight, stats
+        self.asks = Asks()
         self._sock: socket.socket | None = None
         self._reader = FrameReader()
         self._outbox = bytearray()
@@ -62,6 +64,13 @@ class Feed:
         self._send(
             {"want": {"id": fill.id, "source": source, "path": path, "revision": revision or None}}
         )
+
+    def ask(self, message: dict[str, Any], told: Told) -> bool:
+        """Ask control something, see Asks; False when it is not there."""
+        if self._sock is None:
+            return False
+        self._send({"ask": message | {"id": self.asks.add(told)}})
+        return True
 
     def close(self) -> None:
         """Leave control."""
@@ -90,6 +99,7 @@ class Feed:
             self._loop.remove_writer(sock)
             self._is_writing = False
             sock.close()
+            self.asks.drop()
 
     def _lost(self, why: str) -> None:
         line("warning", "feed.lost", why=why)
@@ -123,7 +133,10 @@ class Feed:
         changed = False
         for message in messages:
             try:
-                changed |= self._world.take(message, self._clock.boot())
+                if "told" in message:
+                    self.asks.take(message["told"])
+                else:
+                    changed |= self._world.take(message, self._clock.boot())
             except (KeyError, TypeError, ValueError) as error:
                 line("error", "feed.message_refused", error=repr(error))
                 self._stats.add("feed_refused")

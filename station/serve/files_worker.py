@@ -76,8 +76,8 @@ class FilesWorker(Worker):
             "none": Memo(self._world, limits, is_used=False),
         }
         self._shared = Shared(
-            loop, self._guard, limits, self._counters, router, self._world, settings["relay"],
-            self._memos, self._log,
+            loop, self._guard, limits, self._counters, router, self._world, self._feed,
+            settings["relay"], self._memos, self._log,
         )  # fmt: skip
         self._guard.on_crowded = self._shared.forget_answers
         self._feed.on_change = self._changed

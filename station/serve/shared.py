@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from station.serve.access_log import AccessLog
+from station.serve.feed import Feed
 from station.serve.guard import Guard
 from station.serve.limits import Counters, Limits
 from station.serve.memo import Memo
@@ -22,7 +23,7 @@ boot: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 
 @dataclass(slots=True)
 class Shared:
-    """One per worker. `relay`: path of control's socket; `memos` by scheme."""
+    """One per worker. `feed` and `relay`, the path of a socket, lead to control; `memos` by scheme."""
 
     loop: asyncio.AbstractEventLoop
     guard: Guard
@@ -30,6 +31,7 @@ class Shared:
     counters: Counters
     router: Router
     world: World
+    feed: Feed
     relay: str
     memos: dict[str, Memo]
     access_log: AccessLog | None = None

@@ -40,7 +40,7 @@ class Limits:
     fill_stall_s: float = 25.0
     held: int = 1000  # requests that wait for control at one time
     wants: int = 256  # questions to control that are open at one time
-    relays: int = 256  # connections to control
+    relays: int = 256  # requests that control is answering at one time
     relay_idle_s: float = 120.0
     small_bytes: int = 128 * 1024  # files up to this size are sent from memory
     body_cache_bytes: int = 32 * 1024 * 1024

@@ -24,6 +24,7 @@ STARRED = frozenset(
     + [f"ST-{number}" for number in (1, 3, 4, 5, 6, 7, 8, 9, 11)]
     + [f"LB-{number}" for number in (1, 2, 5, 7, 8)]
     + [f"SH-{number}" for number in (1, 2, 3, 5, 6, 9)]
+    + [f"RG-{number}" for number in (1, 2, 3, 4, 5, 6, 7, 10)]
     + ["PB-7", "TL-1", "OS-1", "OS-2"]
 )
 NAMED = sorted(set(re.findall(r"(?:[a-z]+/)*test_\w+\.py::test_\w+", TEXT)))

@@ -4,6 +4,7 @@ Answers are lines `name=value` for a shell that asks for text/plain, JSON for ev
 at first: over http there is nothing here, for credentials do not travel in clear.
 """
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from aiohttp import web
 import station.setup.instance_script
 from station.control.admin_records import as_answers
 from station.control.changes import BadChange, Records
-from station.control.http_server import ApiError, Via, via
+from station.control.http_server import REQUEST_DEADLINE_S, ApiError, Via, via
 from station.control.instance_desk import Caller, InstanceDesk
 from station.control.instance_facts import BODY_BYTES_MAX, WAYS, BadFacts, Facts, answer_lines
 from station.control.station import Station
@@ -85,7 +86,10 @@ class InstanceApi:
             caller = Caller(_bearer(ask["authorization"]), ask["client"])
             media = str(ask["content-type"]).partition(";")[0].strip()
             facts = Facts.parse(str(ask["body"]).encode("latin-1"), media)
-            answer = await self._desk.check_in(str(ask["instance"]), facts, caller)
+            async with asyncio.timeout(REQUEST_DEADLINE_S):
+                answer = await self._desk.check_in(str(ask["instance"]), facts, caller)
+        except TimeoutError:
+            return _refused(503, "timeout", "no answer in time; try again")
         except BadFacts as error:
             return _refused(400, "facts", str(error))
         except BadChange as error:

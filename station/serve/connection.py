@@ -260,8 +260,9 @@ class Connection(Reader):
         asked = check_in(request, self._client, self._buffer)
         if asked is not None and feed.ask(asked, self._told):
             shared.counters.add("asked")
-            del self._buffer[: len(asked["body"])]
-            shared.guard.watch(self, shared.limits.relay_idle_s, "relay_idle")
+            if self.is_open:  # control was not found gone just now
+                del self._buffer[: len(asked["body"])]
+                shared.guard.watch(self, shared.limits.relay_idle_s, "relay_idle")
             return
         self._request = None
         shared.counters.add("relayed")

@@ -97,9 +97,8 @@ class End:
         self.sock, self.fd, self.tunnel = sock, sock.fileno(), tunnel
         self.mask = self.in_pipe = 0
         self.count = 0  # bytes read from this socket
-        self.pending: bytes | memoryview = (
-            b""  # read, not yet written; at most _READ_BYTES, or what `start` was given
-        )
+        # Read, not yet written; at most _READ_BYTES, or what `start` was given.
+        self.pending: bytes | memoryview = b""
         self.pipe: Pipe | None = None
         self.full = self.small = 0  # full reads, and small splices, in a row
         self.is_mute = False  # what is read is dropped
@@ -180,7 +179,8 @@ class End:
         pipe = self.pipe
         try:
             if pipe is not None:
-                self.in_pipe -= os.splice(pipe.read, self.peer.fd, self.in_pipe, flags=_SPLICE)
+                step = min(self.in_pipe, self.tunnel.relay.step_bytes)
+                self.in_pipe -= os.splice(pipe.read, self.peer.fd, step, flags=_SPLICE)
                 if not self.in_pipe:
                     self._release(pipe)
             elif self.pending:
@@ -247,11 +247,11 @@ class Tunnel:
 
 
 class Relay:
-    """All tunnels of one process. `idle_s` and `life_s` are kept to a second."""
+    """All tunnels of one process. `idle_s` and `life_s` are kept to a second. `step_bytes` bounds a splice out."""
 
     def __init__(self, poller: Poller, *, idle_s: float = 300.0, life_s: float = 86_400.0) -> None:
         self.poller = poller
-        self.pipes = Pipes()
+        self.pipes, self.step_bytes = Pipes(), _PIPE_BYTES[0]
         self.buffer = memoryview(bytearray(_READ_BYTES))  # for all: what is not sent is copied
         self.tunnels: set[Tunnel] = set()
         self.idle_sweeps = max(1, round(idle_s / _SWEEP_S))
@@ -274,8 +274,7 @@ class Relay:
         called once, after both sockets were closed; possibly before this returns.
         """
         tunnel = Tunnel(self, a, b)
-        tunnel.a.is_mute = is_a_mute
-        tunnel.on_close = on_close
+        tunnel.a.is_mute, tunnel.on_close = is_a_mute, on_close
         self.tunnels.add(tunnel)
         try:
             for end, first in ((tunnel.a, to_b), (tunnel.b, to_a)):

@@ -15,7 +15,7 @@ from station.serve.reader import RECEIVE_BYTES, Reader
 from station.serve.relay import Relay
 from station.serve.reply import Client, Complete, Drop, FromFile, Hold, ToControl
 from station.serve.shared import Shared, boot
-from station.serve.transfer import TURN_BYTES, BytesTransfer, FileTransfer, Socket, send
+from station.serve.transfer import BytesTransfer, Socket, send
 
 _RESET_LIMITS = frozenset({"minimum_rate", "fill_stall"})  # an answer was under way
 _clock = system_clock()
@@ -107,9 +107,9 @@ class Connection(Reader):
         if self._served >= self._shared.limits.requests - 1:
             self._memo = self._shared.memos["none"]  # the last answer says close
         self._close_after = file.close
-        if self._tls is not None or file.length > TURN_BYTES:
+        if self._tls is not None or file.length > self._shared.step_bytes:
             memo.hit(file.head, 0)
-            self._start(FileTransfer(file.head, fd, file.offset, file.offset + file.length))
+            self._start_file(file.head, fd, file.offset, file.offset + file.length)
         else:
             self._send_at_once(memo, file, fd)
         return True
@@ -133,8 +133,7 @@ class Connection(Reader):
             self._answered()
             self._go_on()
         else:
-            end = file.offset + file.length
-            self._start(FileTransfer(head[told:], fd, file.offset + sent, end))
+            self._start_file(head[told:], fd, file.offset + sent, file.offset + file.length)
 
     def _take_request(self, request: Request) -> None:
         shared = self._shared
@@ -185,10 +184,9 @@ class Connection(Reader):
         if isinstance(reply, Complete):
             self._answer(reply, asked_at, request)
         elif isinstance(reply, FromFile):
-            end = reply.offset + reply.length
             if self._is_usual(request):
                 self._memo.put_file(self._head, reply, asked_at)
-            self._start(FileTransfer(reply.head, reply.fd, reply.offset, end))
+            self._start_file(reply.head, reply.fd, reply.offset, reply.offset + reply.length)
         else:
             self._start_fill(reply)
 

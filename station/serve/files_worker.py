@@ -19,11 +19,13 @@ from station.serve.limits import Counters, Limits
 from station.serve.lookup import Library
 from station.serve.memo import Memo
 from station.serve.opening import Acceptor, listener_of
+from station.serve.pacing import FILE_STEP_BYTES, is_paced
 from station.serve.pool import Pool
 from station.serve.preface import Balancers
 from station.serve.router import Router
 from station.serve.shared import Shared
 from station.serve.tls import Certificate
+from station.serve.transfer import STEP_BYTES
 from station.serve.worker import Worker, inherited, run
 from station.serve.world import World
 
@@ -75,9 +77,15 @@ class FilesWorker(Worker):
             "https": Memo(self._world, limits, is_used=is_used),
             "none": Memo(self._world, limits, is_used=False),
         }
+        listeners = [
+            listener_of(_listening_socket(each, settings.get("tcp_congestion", "")), each["kind"])
+            for each in settings["listeners"]
+        ]
+        is_any_paced = any(is_paced(listener.sock) for listener in listeners)
+        step_bytes = FILE_STEP_BYTES if is_any_paced else STEP_BYTES
         self._shared = Shared(
             loop, self._guard, limits, self._counters, router, self._world, self._feed,
-            settings["relay"], self._memos, self._log,
+            settings["relay"], self._memos, step_bytes, self._log,
         )  # fmt: skip
         self._guard.on_crowded = self._shared.forget_answers
         self._feed.on_change = self._changed
@@ -91,10 +99,6 @@ class FilesWorker(Worker):
             if tls
             else None
         )
-        listeners = [
-            listener_of(_listening_socket(each, settings.get("tcp_congestion", "")), each["kind"])
-            for each in settings["listeners"]
-        ]
         balancers = Balancers(settings.get("balancers") or ())
         self._acceptor = Acceptor(self._shared, listeners, balancers, self._certificate)
         self._is_ready = False

@@ -21,6 +21,7 @@ from station.serve.egress import KEEPALIVE, Resolver
 from station.serve.feed import Feed
 from station.serve.guard import Guard
 from station.serve.limits import Counters, Limits
+from station.serve.pacing import TUNNEL_STEP_BYTES, is_paced
 from station.serve.preface import Balancers
 from station.serve.proxy_connection import ProxyConnection
 from station.serve.proxy_log import ProxyLog
@@ -38,7 +39,7 @@ class Listener:
     """One listening socket."""
 
     def __init__(self, worker: "ProxyWorker", sock: socket.socket) -> None:
-        self._worker, self._sock = worker, sock
+        self._worker, self.sock = worker, sock
         self._is_accepting = False
 
     def accept(self, wanted: bool) -> None:
@@ -46,14 +47,14 @@ class Listener:
         if wanted != self._is_accepting:
             self._is_accepting = wanted
             if wanted:
-                self._worker.poller.register(self._sock.fileno(), IN, self)
+                self._worker.poller.register(self.sock.fileno(), IN, self)
             else:
-                self._worker.poller.unregister(self._sock.fileno())
+                self._worker.poller.unregister(self.sock.fileno())
 
     def on_event(self, events: int) -> None:
         for _ in range(_ACCEPTS_MAX):
             try:
-                sock, source = self._sock.accept()
+                sock, source = self.sock.accept()
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     self._worker.rest()
@@ -67,7 +68,7 @@ class Listener:
         """No more connections to this port, in any process: clients and balancers learn it at once."""
         self.accept(False)
         with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
+            self.sock.shutdown(socket.SHUT_RDWR)
 
 
 class ProxyWorker(Worker):
@@ -108,6 +109,8 @@ class ProxyWorker(Worker):
         self._listeners = [
             Listener(self, _listening_socket(int(each["fd"]))) for each in settings["listeners"]
         ]
+        if any(is_paced(listener.sock) for listener in self._listeners):
+            self.relay.step_bytes = TUNNEL_STEP_BYTES
 
     def start(self) -> None:
         """Begin to accept."""

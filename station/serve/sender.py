@@ -7,7 +7,7 @@ from station.runtime.lines import line
 from station.serve.passing import RelayTransfer
 from station.serve.reply import Client, FromFill, FromRelay
 from station.serve.shared import Shared
-from station.serve.transfer import FillTransfer, Progress, Socket, Transfer
+from station.serve.transfer import FileTransfer, FillTransfer, Progress, Socket, Transfer
 from station.serve.wire import Wire
 
 FILL_POLL_S = 0.05
@@ -50,13 +50,19 @@ class Sender(Wire, ABC):
         self._shared.guard.watch(self, self._shared.limits.rate_s, "minimum_rate")
         self._pump()
 
+    def _start_file(self, head: bytes, fd: int, offset: int, end: int) -> None:
+        self._start(FileTransfer(head, fd, offset, end, self._shared.step_bytes))
+
     def _start_fill(self, reply: FromFill | FromRelay) -> None:
         if isinstance(reply, FromRelay):
             self._start(RelayTransfer(reply.head, reply.sock, reply.length))
             return
         reply.fill.watchers.append(self._pump)
+        most = self._shared.step_bytes
         self._start(
-            FillTransfer(reply.head, reply.fill, reply.fd, reply.offset, reply.end, reply.size)
+            FillTransfer(
+                reply.head, reply.fill, reply.fd, reply.offset, reply.end, most, reply.size
+            )
         )
 
     def _pump(self) -> None:

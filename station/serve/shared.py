@@ -34,6 +34,7 @@ class Shared:
     feed: Feed
     relay: str
     memos: dict[str, Memo]
+    step_bytes: int  # the most that is sent of a file at one event
     access_log: AccessLog | None = None
     connections: set["Connection"] = field(default_factory=set)
     held: set["Connection"] = field(default_factory=set)

@@ -11,8 +11,7 @@ from typing import Protocol
 
 from station.serve.world import Fill
 
-TURN_BYTES = 2 * 1024 * 1024
-TURNS_PER_EVENT = 2
+STEP_BYTES = 2 * 1024 * 1024
 TLS_PIECE_BYTES = 256 * 1024
 TLS_PIECES_PER_EVENT = 8
 # Of a file not yet verified: a client never has it whole before we know it is right.
@@ -71,11 +70,11 @@ class BytesTransfer:
 
 
 class FileTransfer:
-    """A head, then a piece of a file, by sendfile or through OpenSSL."""
+    """A head, then a piece of a file, by sendfile or through OpenSSL. `most` is sent at one event."""
 
-    def __init__(self, head: bytes, fd: int, offset: int, end: int) -> None:
+    def __init__(self, head: bytes, fd: int, offset: int, end: int, most: int) -> None:
         self._head = memoryview(head)
-        self._fd, self._offset, self._end = fd, offset, end
+        self._fd, self._offset, self._end, self._most = fd, offset, end, most
         self.sent = 0
 
     def step(self, sock: Socket) -> Progress:
@@ -87,13 +86,9 @@ class FileTransfer:
             self._head = self._head[sent:]
         if isinstance(sock, ssl.SSLSocket):
             return self._step_tls(sock, limit)
-        out = sock.fileno()
-        for _ in range(TURNS_PER_EVENT):
-            if self._offset >= limit:
-                break
-            # A second turn also after a short one: the client has made room meanwhile, and an event less is needed.
-            wanted = min(TURN_BYTES, limit - self._offset)
-            self._count(os.sendfile(out, self._fd, self._offset, wanted))
+        if self._offset < limit:
+            wanted = min(self._most, limit - self._offset)
+            self._count(os.sendfile(sock.fileno(), self._fd, self._offset, wanted))
         return self._progress(limit)
 
     def close(self) -> None:
@@ -130,8 +125,10 @@ class FileTransfer:
 class FillTransfer(FileTransfer):
     """A file that grows while it is sent. Its end is withheld until control says that all of it is right."""
 
-    def __init__(self, head: bytes, fill: Fill, fd: int, offset: int, end: int, size: int) -> None:
-        super().__init__(head, fd, offset, end)
+    def __init__(
+        self, head: bytes, fill: Fill, fd: int, offset: int, end: int, most: int, size: int
+    ) -> None:
+        super().__init__(head, fd, offset, end, most)
         self.fill = fill
         self._size = size
 

@@ -1,6 +1,7 @@
 """The proxy worker against squid without cache and log: one core each, client and target on the other.
 
 Here as there a set-up is a connection, a head, a decision, a connection out, an answer, and both ends closed.
+The target of the bulk row is a files worker: nginx, which bbr makes the dearer one, would be the row's limit.
 """
 
 import contextlib
@@ -15,8 +16,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from tests.bench.files import station
 from tests.bench.load import run as load
 from tests.bench.measuring import (
+    CLIENT_CORE,
     SERVER_CORE,
     Row,
     Sample,
@@ -35,8 +38,8 @@ ROWS: list[tuple[Row, int]] = [
 
 
 @contextlib.contextmanager
-def proxy(directory: Path, target: int) -> Iterator[Server]:
-    """A proxy worker that may reach `target`."""
+def proxy(directory: Path, targets: list[int]) -> Iterator[Server]:
+    """A proxy worker that may reach these ports."""
     directory.mkdir()
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         port, fd = listener.getsockname()[1], listener.fileno()
@@ -46,7 +49,7 @@ def proxy(directory: Path, target: int) -> Iterator[Server]:
             "files": str(directory / "none.sock"),
             "listeners": [{"fd": fd, "kind": "proxy"}],
             "hosts": ["127.0.0.0/8"],
-            "destinations": [f"127.0.0.1:{target}"],
+            "destinations": [f"127.0.0.1:{port}" for port in targets],
             "access_log": False,
             "tunnels_per_client": 5000,  # squid has no such cap
         }
@@ -59,13 +62,13 @@ def proxy(directory: Path, target: int) -> Iterator[Server]:
             yield Server((pid,), port)
 
 
-def measure(row: Row, server: Server, target: int, connections: int, seconds: float) -> Sample:
+def measure(row: Row, server: Server, target: Server, connections: int, seconds: float) -> Sample:
     """One run."""
     before = cpu_s(*server.pids)
     if row.is_bulk:
-        rate = load("bulk", target, "/100m", connections, seconds, server.http)
+        rate = load("bulk", target.http, f"{target.base}100m", connections, seconds, server.http)
         return Sample(rate / 1e6, (cpu_s(*server.pids) - before) / (rate * seconds) * 1e9)
-    rate = load("setups", server.http, target, connections, seconds)
+    rate = load("setups", server.http, target.http, connections, seconds)
     return Sample(rate, (cpu_s(*server.pids) - before) / (rate * seconds) * 1e6)
 
 
@@ -76,13 +79,15 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-") as name, contextlib.ExitStack() as stack:
         directory = Path(name)
         directory.chmod(0o755)
-        target = stack.enter_context(origin(directory / "origin")).http
-        ours = stack.enter_context(proxy(directory / "proxy", target))
+        source = stack.enter_context(station(directory / "source", None, cores=CLIENT_CORE))
+        target = stack.enter_context(origin(directory / "origin"))
+        ours = stack.enter_context(proxy(directory / "proxy", [source.http, target.http]))
         peer = stack.enter_context(squid(directory / "squid"))
         for row, connections in ROWS:
             if is_chosen(row.name, chosen.only):
+                end = source if row.is_bulk else target
                 run, peer_run = (
-                    partial(measure, row, server, target, connections, chosen.seconds)
+                    partial(measure, row, server, end, connections, chosen.seconds)
                     for server in (ours, peer)
                 )
                 is_reached &= compare(row, "squid", run, peer_run, chosen.runs)

@@ -100,6 +100,8 @@ class Course:
         if is_known and registered == self._heard and (self._heard_is_measured or offset is None):
             return []  # T was converted on receipt; to do it again would only add the error of a new measurement
         flip_at = self._instant(registered, offset or 0.0, now, is_start=is_start)
+        if self.next is not None and not is_known and self.flip_at < flip_at:
+            return []  # the others show the lesser one first, at its instant: so do we, and take this one then
         if is_known and self._heard_is_measured:
             # Two holders wrote it; the registry keeps the smaller T.
             flip_at = min(flip_at, self.flip_at)

@@ -99,6 +99,7 @@ def test_those_who_say_nothing_or_half_a_hello_are_ended(
     judge(honest, f"{CONNECTIONS} that sent {len(first)} bytes, over after {took:.1f} s")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("how", MALFORMED)
 def test_malformed_requests_cost_at_most_a_log_line_each_second(
     lab: FilesLab, tmp_path: Path, how: str
@@ -112,6 +113,7 @@ def test_malformed_requests_cost_at_most_a_log_line_each_second(
     assert lines <= FLOOD_S
 
 
+@pytest.mark.alone
 def test_malformed_requests_to_the_proxy_cost_at_most_a_log_line_each_second(
     proxy: Proxy, tmp_path: Path
 ) -> None:

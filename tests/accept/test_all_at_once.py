@@ -34,6 +34,7 @@ CONFIG = "[limits]\nper_address = 100000\n"
 
 pytestmark = [
     pytest.mark.accept,
+    pytest.mark.alone,
     pytest.mark.timeout(600),
     pytest.mark.skipif(
         not (os.access(MEMORY, os.W_OK) and shutil.which("slowhttptest") and shutil.which("wrk")),

@@ -15,7 +15,7 @@ PACKAGES = 2000
 ROUND_TRIP_S = 0.05  # to the vendor: the sync would else be over before dnf is
 FIRST_USE_S = 5.0
 
-pytestmark = [pytest.mark.accept, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.accept, pytest.mark.alone, pytest.mark.timeout(600)]
 
 
 def test_a_package_is_installed_seconds_after_the_profile_was_created(tmp_path: Path) -> None:

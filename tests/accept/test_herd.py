@@ -23,7 +23,7 @@ PACKAGE_BYTES = 50_000_000
 MEMORY_MIB = 32.0
 ALL_S = 240.0
 
-pytestmark = [pytest.mark.accept, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.accept, pytest.mark.alone, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -73,6 +73,7 @@ def test_thousand_register_in_thirty_seconds_while_a_station_dies() -> None:
         assert quantile([reply.took_s for reply in replies], 0.99) <= 2.0
 
 
+@pytest.mark.alone
 def test_ten_thousand_checking_in_every_two_minutes_cost_eight_percent_of_a_core() -> None:
     size, seconds = int(os.environ.get("STATION_CROWD", "10000")), 120.0
     with LabUnderTest("127.49.2") as lab, Haproxy(lab):

@@ -119,6 +119,7 @@ def test_stations_drained_and_stopped_in_turn_fail_nobody(
     assert load.resumed == len(load.download_cuts)
 
 
+@pytest.mark.alone
 def test_haproxy_reloaded_fails_nobody_and_restarted_is_away_for_a_second_at_most(
     lab: LabUnderTest, repository: Repository
 ) -> None:
@@ -136,6 +137,7 @@ def test_haproxy_reloaded_fails_nobody_and_restarted_is_away_for_a_second_at_mos
     judge_restart(load)
 
 
+@pytest.mark.alone
 def test_lbproxy_restarted_is_away_for_a_second_at_most(
     lab: LabUnderTest, repository: Repository
 ) -> None:

@@ -18,7 +18,7 @@ CONNECTIONS = 16  # by random: that none of them meets the frozen one has a chan
 ROUNDS = 3
 ENDED_S = 6.0
 
-pytestmark = pytest.mark.accept
+pytestmark = [pytest.mark.accept, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,12 @@ def test_histories_that_were_judged_wrong_before_hold(seed: int) -> None:
     run_seed(seed)
 
 
+@pytest.mark.parametrize("seed", [48394])
+def test_histories_that_broke_a_rule_before_hold(seed: int) -> None:
+    """48394: a partition heals 60 ms before an instant, and what is registered on the other side has a later one."""
+    run_seed(seed)
+
+
 @pytest.mark.skipif("STATION_SEED" not in os.environ, reason="STATION_SEED=N tells one story")
 def test_one_seed_tells_its_story() -> None:
     print(run_seed(int(os.environ["STATION_SEED"])).story())

@@ -72,6 +72,29 @@ def test_the_earlier_instant_of_one_publication_counts() -> None:
     assert course.flip_at == pytest.approx(NOW.boot + 1.0 - OFFSET)
 
 
+def test_a_greater_publication_of_a_later_instant_does_not_delay_the_one_before_it() -> None:
+    course = live_course()
+    first, second = publication(4), publication(5)
+    step(course, SourceState(registered=registered(first, in_s=1.0 + OFFSET)))
+    state = SourceState(registered=registered(second, in_s=2.0 + OFFSET))
+    assert step(course, state, later(0.5)) == []
+    assert course.next == first
+    assert Flip(SOURCE, first) in step(course, state, later(1.01))
+    step(course, state, later(1.02))
+    assert course.next == second
+    assert course.flip_at == pytest.approx(NOW.boot + 2.0)
+    assert Flip(SOURCE, second) in step(course, state, later(2.01))
+
+
+def test_a_greater_publication_of_an_earlier_instant_takes_the_place_of_the_one_before_it() -> None:
+    course = live_course()
+    step(course, SourceState(registered=registered(publication(4), in_s=2.0 + OFFSET)))
+    state = SourceState(registered=registered(publication(5), in_s=1.0 + OFFSET))
+    step(course, state)
+    assert course.next == publication(5)
+    assert Flip(SOURCE, publication(5)) in step(course, state, later(1.01))
+
+
 def test_an_instant_of_a_wrong_clock_delays_by_the_lead_at_most() -> None:
     course = live_course()
     step(course, SourceState(registered=registered(publication(4), in_s=3600.0)))

@@ -35,6 +35,7 @@ ENDED_S = {"slow headers": 12, "slow body": 12, "ranges": 12, "slow read": 125}
 
 pytestmark = [
     pytest.mark.accept,
+    pytest.mark.timeout(300),
     pytest.mark.skipif(
         not all(map(shutil.which, ("slowhttptest", "wrk"))), reason="slowhttptest and wrk"
     ),

@@ -53,7 +53,7 @@ bench:
 	$(RUN)python -m tests.bench $(BENCH_ARGS)
 
 accept:
-	@$(MAKE) --keep-going together alone KIND=accept
+	@$(MAKE) --keep-going together alone KIND=accept PYTEST_ARGS="--no-loadscope-reorder $(PYTEST_ARGS)"
 
 soak:
 	@.ci/setup

@@ -71,7 +71,11 @@ class ClientLoop(threading.Thread):
         self._newest = -1
         self._is_stopping = threading.Event()
         self._dnf = Dnf(root, timeout=DNF_TIMEOUT_S)
-        self._dnf.prefix = ("nice", "-n", "10")  # as the sync children; stations come first
+        self._dnf.prefix = (
+            "nice",
+            "-n",
+            "15",
+        )  # after the stations and their sync children, which have 10
         name = "mirrorlist" if kind.by_mirrorlist else "baseurl"
         url = f"{base}/mirrorlist/{source}" if kind.by_mirrorlist else f"{base}/repo/{source}/"
         checked = int(kind.is_signed)

@@ -1,7 +1,8 @@
 """Control's end of the feed: beats, whole snapshots and answers to the workers; their wants, asks and counters back.
 
 A beat carries CLOCK_BOOTTIME. Before each, control looks whether it was paused itself; if so it asks its peers what
-is true now before it lets the workers believe anything.
+is true now before it lets the workers believe anything. One reading of the clock serves to look and to tell: control
+may be stopped between any two, and what it knew before would then look new.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ BEAT_EVERY_S = 0.25
 # Workers hold mutable names when the newest beat is older than 2 s: whoever was away for longer than half of that
 # may have been overtaken by the group.
 PAUSED_AFTER_S = 1.0
+# What peers said by then is still true: whatever they have published since becomes live a lead (5 s) later.
+CAUGHT_UP_WITHIN_S = 4.0
 # A worker that does not read is stuck; the supervisor will see it. Two large snapshots, then we let go.
 UNREAD_BYTES_MAX = 16 * 1024 * 1024
 RECEIVE_BYTES = 65536
@@ -107,8 +110,7 @@ class Feed:
             return
         self._number += 1
         self._snapshot = _numbered(snapshot, self._number)
-        if not self._was_paused():
-            self._send_snapshot()
+        self._send_snapshot(self._time())
 
     async def attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One worker's connection, until it ends."""
@@ -117,8 +119,9 @@ class Feed:
         assert task is not None
         self._attending.add(task)
         self._workers.add(worker)
-        if self._snapshot is not None and not self._was_paused():
-            worker.send(self._snapshot_message(self._snapshot))
+        now = self._time()
+        if self._snapshot is not None and now is not None:
+            worker.send(_snapshot_message(self._snapshot, now))
         frames = FrameReader()
         try:
             while data := await reader.read(RECEIVE_BYTES):
@@ -152,31 +155,42 @@ class Feed:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(BEAT_EVERY_S)
-            if self._was_paused():
-                away_s = self._clock.boot() - self._beaten_at
-                line("warning", "control.was_paused", seconds=round(away_s, 2))
-                await self._on_pause()
-                self._beaten_at = self._clock.boot()
-                self._send_snapshot()
-            self._beaten_at = self._clock.boot()
+            now = self._time()
+            if now is None:
+                now = await self._catch_up()
+                self._send_snapshot(now)
+            self._beaten_at = now
             if self._snapshot is not None:
-                self._send_all({"beat": self._beaten_at})
+                self._send_all({"beat": now})
 
-    def _was_paused(self) -> bool:
-        """Whether this process stood still: what it holds may be of the past, and no worker may be told it is not."""
-        return self._clock.boot() - self._beaten_at > PAUSED_AFTER_S
+    async def _catch_up(self) -> float:
+        """Ask what is true, again where we stood still meanwhile. The boot clock then: the workers may believe it."""
+        while True:
+            asked_at = self._clock.boot()
+            away_s = asked_at - self._beaten_at
+            line("warning", "control.was_paused", seconds=round(away_s, 2))
+            await self._on_pause()
+            now = self._clock.boot()
+            if now - asked_at < CAUGHT_UP_WITHIN_S:
+                return now
 
-    def _send_snapshot(self) -> None:
-        if self._snapshot is not None:
-            self._send_all(self._snapshot_message(self._snapshot))
+    def _time(self) -> float | None:
+        """The boot clock; None after this process stood still: what it holds may be of the past, and is not told."""
+        now = self._clock.boot()
+        return now if now - self._beaten_at <= PAUSED_AFTER_S else None
+
+    def _send_snapshot(self, now: float | None) -> None:
+        if self._snapshot is not None and now is not None:
+            self._send_all(_snapshot_message(self._snapshot, now))
 
     def _send_all(self, message: dict[str, Any]) -> None:
         frame = encode_frame(message)
         for worker in list(self._workers):
             worker.send_bytes(frame)
 
-    def _snapshot_message(self, snapshot: Snapshot) -> dict[str, Any]:
-        return {"snapshot": to_wire(snapshot), "beat": self._clock.boot()}
+
+def _snapshot_message(snapshot: Snapshot, now: float) -> dict[str, Any]:
+    return {"snapshot": to_wire(snapshot), "beat": now}
 
 
 def _same(one: Snapshot, other: Snapshot) -> bool:

@@ -34,6 +34,7 @@ from station.runtime.lines import line
 from station.runtime.tasks import Tasks
 
 HELD_DEADLINE_S = 1.0
+SILENCE_S = 3.0  # on machines with too much to do, an answer takes seconds
 # A hung peer: five rounds within the deadline; what is dropped, a later round repairs.
 IN_FLIGHT_PER_PEER = 4
 ALARMS_KEPT = 100
@@ -79,7 +80,7 @@ class Registry(RecordsView):
         """The core, for reading: conflicts, opaque records, differences, why writes are refused."""
         self._driver = Driver(gossip, ledger, clock, self._carry_out, on_resume)
         self._tasks = Tasks()
-        self._in_flight: dict[str, set[asyncio.Task[None]]] = {}
+        self._in_flight: dict[str, set[asyncio.Task[bool]]] = {}
         self._offsets: dict[str, OffsetFilter] = {}
         self._up: set[str] = set()
         self._turned_away: set[str] = set()  # the peers that said so already
@@ -119,16 +120,32 @@ class Registry(RecordsView):
         await self._transport.close()
         await self._driver.close()
 
-    async def first_exchange(self, deadline_s: float = 1.0) -> bool:
-        """Speak with every member at once, `deadline_s` for all; whether any answered, or there is no other."""
+    async def first_exchange(self, deadline_s: float = 1.0, silence_s: float = SILENCE_S) -> bool:
+        """Speak with every member at once; whether any answered, or there is no other.
+
+        `deadline_s` is for all, once one has answered; `silence_s` while nobody has: they may be slow, not gone. What
+        was asked before is given up: its answer may be of before a pause.
+        """
+        if old := self._under_way():
+            for task in old:
+                task.cancel()
+            await asyncio.wait(old)
         await self._driver.do(lambda now: self.gossip.greet(now=now))
-        end = asyncio.get_running_loop().time() + deadline_s
-        while under_way := [task for tasks in self._in_flight.values() for task in tasks]:
-            left = end - asyncio.get_running_loop().time()
+        clock = asyncio.get_running_loop().time
+        asked, begun = self._under_way(), clock()
+        has_answer = not asked
+        while asked:
+            left = begun + (deadline_s if has_answer else silence_s) - clock()
             if left <= 0:
                 break
-            await asyncio.wait(under_way, timeout=left)
-        return self.gossip.first_exchange_done
+            done, asked = await asyncio.wait(
+                asked, timeout=left, return_when=asyncio.FIRST_COMPLETED
+            )
+            has_answer |= any(_has_answer(task) for task in done)
+        return has_answer
+
+    def _under_way(self) -> set[asyncio.Task[bool]]:
+        return {task for tasks in self._in_flight.values() for task in tasks}
 
     # Records and statuses
 
@@ -212,7 +229,8 @@ class Registry(RecordsView):
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    async def _exchange(self, peer: StationRecord, data: bytes) -> None:
+    async def _exchange(self, peer: StationRecord, data: bytes) -> bool:
+        """Whether the peer has answered."""
         try:
             exchange = await self._transport.exchange(peer, data)
         except ConversationFailed as error:
@@ -221,7 +239,7 @@ class Registry(RecordsView):
                 self._turned_away.add(peer.name)
                 self._carry_out(Alarm("turned_away", str(error), peer.name))
             line("debug", "gossip.failed", peer=peer.name, error=str(error)[:500])
-            return
+            return False
         self.counters["exchanges"] += 1
         self._turned_away.discard(peer.name)
         if exchange.sample is not None:
@@ -231,8 +249,9 @@ class Registry(RecordsView):
                 lambda now: self.gossip.receive(peer.name, exchange.answer, now=now)
             )
         except RegistryClosed:
-            return
+            return False
         self._heard.set()
+        return True
 
     # Effects
 
@@ -296,3 +315,7 @@ def _new_gossip(
         entries=known,
         high_water=high_water,
     )
+
+
+def _has_answer(exchange: asyncio.Task[bool]) -> bool:
+    return not exchange.cancelled() and exchange.exception() is None and exchange.result()

@@ -97,7 +97,7 @@ class Dnf:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
+            process_group=0,
         )
         try:
             output, _ = process.communicate(timeout=timeout_s)

@@ -322,3 +322,15 @@ async def test_pause_of_the_process_is_noticed(make: Maker) -> None:
         clock.jumped = 30.0
         await until(lambda: pauses, 2)
         assert pauses[0] == pytest.approx(30, abs=1)
+
+
+async def test_while_nobody_answers_it_waits_longer_than_for_the_last_of_several(
+    pair: tuple[PeeringStation, PeeringStation], make: Maker
+) -> None:
+    a, _ = pair
+    deaf = make("Deaf")  # its listener accepts into the backlog and never answers
+    record = a.registry.stations()["StationB"].model_copy(update={"peer_port": port_of(deaf.peers)})
+    await a.registry.write([Change.put(Kind.STATION, "StationB", record)])
+    begun = time.monotonic()
+    assert not await a.registry.first_exchange(deadline_s=0.1, silence_s=0.6)
+    assert 0.5 < time.monotonic() - begun < 2.0

@@ -1,11 +1,14 @@
 """What workers are told, and when they are told nothing."""
 
 import asyncio
+import socket
+from pathlib import Path
 from typing import Any
 
 from station.control.feed import PAUSED_AFTER_S, UNREAD_BYTES_MAX, Feed, Worker
 from station.model.snapshot import Snapshot, from_wire
 from station.runtime.frames import encode_frame
+from station.runtime.tasks import Tasks
 from tests.unit.control.workers import a_worker, connection
 
 NEWS = Snapshot(is_ready=True, reason="", station="A")
@@ -15,9 +18,13 @@ class StillClock:
     """Time passes when the test says so."""
 
     at = 1000.0
+    stands_still_after_a_look = False
 
     def boot(self) -> float:
-        return self.at
+        now = self.at
+        if self.stands_still_after_a_look:
+            self.at += 20.0
+        return now
 
     def wall(self) -> float:
         return self.at
@@ -78,6 +85,46 @@ async def test_control_that_stood_still_tells_nobody_anything_from_before() -> N
     assert await bench.hear() == []
     bench.feed.publish(Snapshot(station="B"))
     assert await bench.hear() == []
+
+
+async def test_a_pause_right_after_a_look_at_the_clock_makes_nothing_look_new() -> None:
+    bench = Bench()
+    bench.feed.publish(NEWS)
+    looked_at = bench.clock.at
+    bench.clock.stands_still_after_a_look = True
+    (message,) = await bench.hear()
+    assert bench.clock.at > looked_at
+    assert message["beat"] == looked_at
+
+
+async def test_a_pause_while_it_catches_up_has_it_ask_again(tmp_path: Path) -> None:
+    bench = Bench()
+    asked: list[float] = []
+
+    async def catch_up() -> None:
+        asked.append(bench.clock.at)
+        bench.clock.at += 20.0 if len(asked) == 1 else 0.1
+
+    feed = Feed(bench.clock, on_want=lambda *_: None, on_pause=catch_up, on_gone=bench.gone.append)
+    tasks = Tasks()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "feed.sock"))
+        await feed.serve(listener, tasks)
+        feed.publish(NEWS)
+        ear, reader, writer = connection()
+        attending = asyncio.gather(feed.attend(reader, writer))
+        await asyncio.sleep(0)
+        told = len(ear.messages())
+        bench.clock.at += PAUSED_AFTER_S + 0.1
+        async with asyncio.timeout(5):
+            while len(ear.messages()) == told:
+                await asyncio.sleep(0.01)
+        assert len(asked) == 2
+        assert ear.messages()[told]["beat"] >= asked[1]
+        reader.feed_eof()
+        await attending
+        await tasks.close()
+        await feed.close()
 
 
 async def test_names_counters_and_wants_of_a_worker_are_taken() -> None:

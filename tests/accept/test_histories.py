@@ -23,7 +23,7 @@ GOSSIP_SEEDS = SEEDS // 5
 PARTS, GOSSIP_PARTS = 10, 3
 
 
-NICE = 10  # as sync children
+NICE = 5  # after stations, before the clients of scenarios
 T = TypeVar("T")
 
 

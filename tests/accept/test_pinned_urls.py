@@ -27,7 +27,7 @@ pytestmark = [
 
 def cut_off(tmp_path: Path, name: str, seconds: float, flips: int) -> Result:
     """The side with the lowest name goes on with the upstream; the other stays where it is."""
-    plan = Plan(seconds=seconds + 20.0, flips=flips, commands=30, straddling=5, kinds=KINDS)
+    plan = Plan(seconds + 20.0, flips=flips, commands=30, straddling=5, kinds=KINDS, nice=15)
     with (
         Namespace() as network,
         LabUnderTest(NETWORK, "--stations", "2") as lab,

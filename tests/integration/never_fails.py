@@ -42,6 +42,8 @@ class Plan:
     # Strange answers that this scenario must see (a pattern), its reason beside it.
     explained: str = r"\A\Z"
     kinds: tuple[ClientKind, ...] = ALL_KINDS
+    # Of the clients, after the stations; their sync children have 10. Those who need fewer commands get by with less.
+    nice: int = 10
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,7 @@ class Scenario:
                 self.source,
                 self.repository.key,
                 self.repository.number_of,
+                plan.nice,
             )
             for number, kind in enumerate(plan.kinds)
         ]

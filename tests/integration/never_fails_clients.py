@@ -59,23 +59,19 @@ class ClientLoop(threading.Thread):
         source: str,
         key: str,
         number_of: Callable[[bytes], int | None],
+        nice: int,
     ) -> None:
         super().__init__(name=kind.name, daemon=True)
         self.kind = kind
         self.commands: list[Command] = []
         self.downgrades: list[str] = []
-        self.broken: list[
-            str
-        ] = []  # transfers that did not succeed, whatever became of the command
+        # Transfers that did not succeed, whatever became of the command.
+        self.broken: list[str] = []
         self._number_of = number_of
         self._newest = -1
         self._is_stopping = threading.Event()
         self._dnf = Dnf(root, timeout=DNF_TIMEOUT_S)
-        self._dnf.prefix = (
-            "nice",
-            "-n",
-            "15",
-        )  # after the stations and their sync children, which have 10
+        self._dnf.prefix = ("nice", "-n", str(nice))
         name = "mirrorlist" if kind.by_mirrorlist else "baseurl"
         url = f"{base}/mirrorlist/{source}" if kind.by_mirrorlist else f"{base}/repo/{source}/"
         checked = int(kind.is_signed)

@@ -17,7 +17,7 @@ help:
 	@echo 'make alone    of these, those that measure time or memory, one after the other'
 	@echo 'make check    format, lint, types, walls and habits'
 	@echo 'make bench    our figures beside those of nginx, haproxy, squid and dnf reposync'
-	@echo 'make accept   the full-length acceptance runs (an hour on two cores)'
+	@echo 'make accept   the full-length acceptance runs'
 	@echo 'make soak     ten minutes of fuzzing for each parser, and runs that are longer still'
 	@echo 'make rpm      the wheel and the RPM for Enterprise Linux 9, in dist/'
 	@echo 'make install  .venv and, as root, the distribution packages'

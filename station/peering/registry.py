@@ -129,7 +129,7 @@ class Registry(RecordsView):
         if old := self._under_way():
             for task in old:
                 task.cancel()
-            await asyncio.wait(old)
+            await asyncio.wait(old, timeout=deadline_s)
         await self._driver.do(lambda now: self.gossip.greet(now=now))
         clock = asyncio.get_running_loop().time
         asked, begun = self._under_way(), clock()

@@ -12,23 +12,21 @@ from station.serve.transfer import STEP_BYTES, FileTransfer, Progress
 LOOPBACK_SEGMENT_BYTES = 65_483
 
 
-def listening(congestion: str) -> socket.socket:
-    listener = socket.create_server(("127.0.0.1", 0))
-    try:
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode())
-    except OSError:
-        listener.close()
-        pytest.skip(f"this kernel has no {congestion}")
-    return listener
+class KernelWithBbr(socket.socket):
+    """Not every kernel has bbr; this is what one says that has."""
+
+    def getsockopt(self, *_: int) -> bytes:  # type: ignore[override]
+        return b"bbr".ljust(16, b"\0")
 
 
 def test_bbr_paces() -> None:
-    with listening("bbr") as listener:
+    with KernelWithBbr() as listener:
         assert is_paced(listener)
 
 
 def test_reno_does_not_pace() -> None:
-    with listening("reno") as listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
         assert not is_paced(listener)
 
 

@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 export PYTHON
+# Stations start processes by the hundred; each would compile all of itself again.
+unexport PYTHONDONTWRITEBYTECODE
 RUN := .venv/bin/
 KIND := not accept and not soak
 # Unix sockets lie in the stations' directories, and their paths are limited to 107 bytes: a short place for those.

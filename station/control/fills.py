@@ -38,9 +38,10 @@ class Launcher(Protocol):
 
 @dataclass(slots=True)
 class Fill:
-    """One file under way, and who waits for it: (worker, its id for the want)."""
+    """One file under way, the child that fetches it, and who waits for it: (worker, its id for the want)."""
 
     key: Key
+    child: Child | None = None
     waiting: set[tuple[Worker, int]] = field(default_factory=set)
     state: dict[str, Any] = field(default_factory=dict)
     timer: asyncio.TimerHandle | None = None
@@ -84,7 +85,7 @@ class FillDesk:
             fill = self._fills[key] = Fill(key)
             loop = asyncio.get_running_loop()
             fill.timer = loop.call_later(FILL_DEADLINE_S, self._end, key, "no answer in time")
-            self._tasks.start(self._order(key, job), name=f"fill {key[0]} {key[2]}")
+            self._tasks.start(self._order(fill, job), name=f"fill {key[0]} {key[2]}")
         fill.waiting.add((worker, int(want["id"])))
         if fill.state:
             worker.send(_message(int(want["id"]), key, fill.state))
@@ -99,12 +100,12 @@ class FillDesk:
         if self._child is not None:
             await self._child.close()
 
-    async def _order(self, key: Key, job: dict[str, Any]) -> None:
+    async def _order(self, fill: Fill, job: dict[str, Any]) -> None:
         try:
-            child = await self._open_child()
-            await child.send(job)
+            fill.child = await self._open_child()
+            await fill.child.send(job)
         except OSError as error:
-            self._end(key, f"no sync child: {error}")
+            self._end(fill.key, f"no sync child: {error}")
 
     async def _open_child(self) -> Child:
         async with self._opening:
@@ -117,14 +118,18 @@ class FillDesk:
             return self._child
 
     async def _follow(self, child: Child) -> None:
+        has_spoken = False
         async for event in child.events():
+            has_spoken = True
             self._take(event)
         if self._child is child:
             self._child, self._relaying = None, 0
         line("debug", "fills.child_ended")
+        for key, fill in list(self._fills.items()):
+            if fill.child is child:  # the next child may have orders already
+                # One that never said a word cannot work here: to ask again would start the next one at once.
+                self._end(key, "the sync child ended", is_passing=has_spoken)
         await child.close()
-        for key in list(self._fills):
-            self._end(key, "the sync child ended")
 
     def _take(self, event: dict[str, Any]) -> None:
         key = (
@@ -155,11 +160,12 @@ class FillDesk:
         elif event["event"] == "failed":
             self._end(key, f"{event['code']}: {event['detail']}")
 
-    def _end(self, key: Key, error: str) -> None:
+    def _end(self, key: Key, error: str, *, is_passing: bool = False) -> None:
+        """It failed; `is_passing`: by no fault of the file, so that workers may ask again at once."""
         fill = self._fills.get(key)
         if fill is not None:
             line("warning", "fill.failed", source=key[0], path=key[2], error=error)
-            fill.state = {**fill.state, "done": False, "error": error}
+            fill.state = {**fill.state, "done": False, "error": error, "again": is_passing}
             self.failed += 1
             self._finish(fill)
 

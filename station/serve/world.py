@@ -178,3 +178,5 @@ class World:
             fill.ended_at = now
         for watcher in list(fill.watchers):
             watcher()
+        if message.get("again"):
+            self.forget(fill)  # those who hold ask anew, and so does who was cut off

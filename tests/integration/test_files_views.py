@@ -261,7 +261,7 @@ def test_signature_of_a_revision_that_a_station_out_of_reach_may_have_is_asked_f
 
 def fill_message(lab: FilesLab, data: bytes, file: Path, **changes: object) -> dict[str, object]:
     wait_for(lambda: [w for w in lab.feed.wants() if w["path"] == "Packages/new.rpm"])
-    want = next(w for w in lab.feed.wants() if w["path"] == "Packages/new.rpm")
+    want = [w for w in lab.feed.wants() if w["path"] == "Packages/new.rpm"][-1]
     message = {
         **want, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "mtime": 0,
         "file": str(file), "done": False, "error": "",
@@ -328,6 +328,17 @@ def test_a_fill_that_fails_before_its_first_byte_is_503(lab: FilesLab) -> None:
         lab.feed.send(fill_message(lab, data, file, error="upstream is away"))
         head, _ = read_answer(sock)
         assert (status(head), header(head, "Connection")) == (503, "close")
+
+
+def test_a_fill_whose_child_ends_is_asked_for_again_by_those_who_wait(lab: FilesLab) -> None:
+    data, sock, file = start_fill(lab)
+    with sock:
+        lab.feed.send(fill_message(lab, data, file, error="the sync child ended", again=True))
+        wait_for(lambda: len(lab.feed.wants()) == 2)
+        lab.storage.put(data)
+        lab.feed.send(fill_message(lab, data, file, done=True))
+        head, body = read_answer(sock)
+        assert (status(head), body) == (200, data)
 
 
 def test_wants_are_repeated_when_control_comes_back(lab: FilesLab) -> None:

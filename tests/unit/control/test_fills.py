@@ -16,15 +16,23 @@ GROWING = {"sha256": "a" * 64, "size": 9, "mtime": 1, "file": "/pool/growing"}
 
 
 class ScriptedChild:
-    """Takes orders, and says what the test puts into `said`; None ends it."""
+    """Takes orders, and says what the test puts into `said`; None ends it. It ends when told, not before `end`."""
 
     def __init__(self) -> None:
         self.jobs: list[dict[str, Any]] = []
         self.closed = 0
+        self.closing, self.end = asyncio.Event(), asyncio.Event()
+        self.end.set()
         self.said: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
     async def send(self, job: Mapping[str, Any]) -> None:
         self.jobs.append(dict(job))
+
+    def say(self, event: str, **fields: Any) -> None:
+        """To whoever listens."""
+        self.said.put_nowait(
+            {"event": event, "source": "base", "revision": "", "path": "a.rpm", **fields}
+        )
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         while (event := await self.said.get()) is not None:
@@ -32,6 +40,8 @@ class ScriptedChild:
 
     async def close(self) -> int:
         self.closed += 1
+        self.closing.set()
+        await self.end.wait()
         self.said.put_nowait(None)
         return 0
 
@@ -54,9 +64,7 @@ class Bench:
         self.desk.want(worker, {"id": number, "source": "base", "revision": "", "path": path})
 
     async def say(self, event: str, **fields: Any) -> None:
-        self.child.said.put_nowait(
-            {"event": event, "source": "base", "revision": "", "path": "a.rpm", **fields}
-        )
+        self.child.say(event, **fields)
         await settle()
 
     def _keep(self, source: str, revision: str) -> None:
@@ -146,14 +154,41 @@ async def test_a_failed_fetch_is_told_and_the_next_want_tries_again() -> None:
     await bench.tasks.close()
 
 
-async def test_a_child_that_ends_leaves_nobody_waiting() -> None:
+@pytest.mark.parametrize("has_spoken", [True, False])
+async def test_a_child_that_ends_leaves_nobody_waiting(*, has_spoken: bool) -> None:
+    """They may ask again at once, but not where the next child would end like this one."""
     bench = Bench()
     worker, ear = a_worker()
     bench.want(worker, 1)
     await settle()
+    if has_spoken:
+        await bench.say("growing", **GROWING)
     bench.child.said.put_nowait(None)
     await settle()
-    assert told(ear) == [(1, False, "the sync child ended")]
+    assert told(ear)[-1] == (1, False, "the sync child ended")
+    assert ear.messages()[-1]["fill"]["again"] is has_spoken
+    await bench.tasks.close()
+
+
+async def test_a_want_while_the_idle_child_ends_is_the_next_childs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fills, "IDLE_CHILD_S", 0.0)
+    bench = Bench()
+    worker, ear = a_worker()
+    bench.want(worker, 1)
+    await settle()
+    idle, bench.child = bench.child, ScriptedChild()
+    idle.end.clear()
+    idle.say("filled", **GROWING)
+    await asyncio.wait_for(idle.closing.wait(), 5.0)
+    bench.want(worker, 2, "b.rpm")
+    await settle()
+    idle.end.set()
+    await settle()
+    assert told(ear) == [(1, True, "")]
+    await bench.say("filled", **GROWING | {"path": "b.rpm"})
+    assert told(ear) == [(1, True, ""), (2, True, "")]
     await bench.tasks.close()
 
 

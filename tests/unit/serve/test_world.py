@@ -96,6 +96,17 @@ def test_ended_and_unanswered_fills_are_forgotten_after_a_while() -> None:
     assert not world.fills
 
 
+def test_a_fill_that_may_be_asked_for_again_is_new_to_the_next_who_wants_it() -> None:
+    world = World(2.0)
+    fill, _ = world.want(KEY, NOW)
+    cut: list[str] = []
+    fill.watchers.append(lambda: cut.append(fill.error))
+    world.take({"fill": {"id": fill.id, "done": False, "error": "gone", "again": True}}, NOW)
+    assert cut == ["gone"]
+    again, is_new = world.want(KEY, NOW)
+    assert is_new and again is not fill
+
+
 def test_a_fill_for_somebody_else_is_ignored() -> None:
     world = World(2.0)
     world.take({"fill": {"id": 7, "done": True, "error": ""}}, NOW)

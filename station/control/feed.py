@@ -94,7 +94,7 @@ class Feed:
         self._beaten_at = self._clock.boot()
         self._tasks = tasks
         self._server = await asyncio.start_unix_server(self.attend, sock=listener)
-        tasks.start(self._beat(), name="feed beats")
+        tasks.start(self._beat(), name="feed beats", is_vital=True)
 
     async def close(self) -> None:
         """Let go of all workers; they come to the next control."""

@@ -58,8 +58,6 @@ from station.sync.schedule import Schedule
 # The product's recurring job; each group asks its upstreams once, whichever station has the duty.
 SYNC_EVERY_S = 6 * 3600.0
 
-REGISTRY_TASK = "registry"  # without it control is of no use
-
 
 class Control:
     """All parts of the control process."""
@@ -69,7 +67,7 @@ class Control:
         self._descriptors = descriptors
         self._clock = clock
         self._stop = asyncio.Event()
-        self._tasks = Tasks(on_death=self._task_died)
+        self._tasks = Tasks(on_death=self._failed)
         self._leash = Leash.from_environment(self._stop.set, self._drain)
 
     async def run(self) -> None:
@@ -100,17 +98,17 @@ class Control:
         if self._leash:
             self._leash.attach(loop)
         self._registry.subscribe(station.ask_for_turn)
-        self._tasks.start(self._registry.run(), name=REGISTRY_TASK)
-        self._tasks.start(storage.watch(), name="storage watch")
+        self._tasks.start(self._registry.run(), name="registry", is_vital=True)
+        self._tasks.start(storage.watch(), name="storage watch", is_vital=True)
         chores = Chores(station)
         servers = await self._serve(station, chores)
         await station.catch_up()
         self._schedule.start()
-        self._tasks.start(station.turn_for_ever(), name="turns")
-        self._tasks.start(chores.recognise_for_ever(), name="recognise")
-        self._tasks.start(chores.copy_for_ever(), name="copy manifests")
-        self._tasks.start(chores.tidy_for_ever(), name="tidy the storage")
-        self._tasks.start(SilenceWatch(station, self._clock).run(), name="silent instances")
+        self._tasks.start(station.turn_for_ever(), name="turns", is_vital=True)
+        self._tasks.keep(chores.recognise_for_ever, name="recognise")
+        self._tasks.keep(chores.copy_for_ever, name="copy manifests")
+        self._tasks.keep(chores.tidy_for_ever, name="tidy the storage")
+        self._tasks.keep(SilenceWatch(station, self._clock).run, name="silent instances")
         for warning in station.warnings():
             line("warning", "station.warning", says=warning)
         if self._leash:
@@ -251,10 +249,9 @@ class Control:
         else:
             self._schedule.failed(SourceId(source), retriable=is_retriable)
 
-    def _task_died(self, name: str, error: BaseException) -> None:
-        if name == REGISTRY_TASK:
-            line("error", "registry.failed", error=repr(error), cure="control starts again")
-            self._stop.set()
+    def _failed(self, task: str, error: BaseException) -> None:
+        line("error", "control.failed", task=task, error=repr(error), cure="control starts again")
+        self._stop.set()
 
     def _drain(self) -> None:
         self._station.is_draining = True

@@ -111,7 +111,8 @@ class Registry(RecordsView):
     async def run(self) -> None:
         """Until cancelled. Raises when the ledger fails: the process has to end then."""
         if self._upkeep is not None:
-            self._tasks.start(self._upkeep.run(self, self._transport), name="registry upkeep")
+            upkeep = self._upkeep
+            self._tasks.keep(lambda: upkeep.run(self, self._transport), name="registry upkeep")
         await self._driver.run()
 
     async def close(self) -> None:

@@ -85,7 +85,7 @@ class Bench:
 @asynccontextmanager
 async def running() -> AsyncIterator[Bench]:
     bench, deaths = Bench(), Tasks()
-    task = deaths.start(bench.driver.run(), name="driver")
+    task = deaths.start(bench.driver.run(), name="driver", is_vital=True)
     try:
         yield bench
     finally:
@@ -128,7 +128,7 @@ async def test_refused_write_is_told_to_its_writer_and_to_nobody_else() -> None:
 async def test_broken_disk_ends_the_driver_and_everybody_who_waits() -> None:
     bench, told = Bench(), []
     tasks = Tasks(on_death=lambda name, error: told.append((name, type(error))))
-    tasks.start(bench.driver.run(), name="driver")
+    tasks.start(bench.driver.run(), name="driver", is_vital=True)
     bench.shelf.broken = True
     for waiting in [bench.write("one"), bench.write("two"), bench.write("three")]:
         with pytest.raises(RegistryClosed):

@@ -17,11 +17,9 @@ from station.gossip.entry import Entry, HighWater, Row
 from station.gossip.machine import Gossip
 from station.model.now import Now
 from station.runtime.clock import Clock
-from station.runtime.lines import line
 
 MAILBOX_MAX = 1024  # some seconds of work; beyond that callers are told to come again
-TURN_S_MAX = 0.25  # a pause is noticed, and a status travels, at most this late
-PAUSE_S = 1.0  # half of the two seconds for which workers go on without a beat
+TURN_S_MAX = 0.25  # a status travels at most this late
 
 Work = Callable[[Now], list[Effect]]
 
@@ -45,10 +43,7 @@ class _Step:
 
 
 class Driver:
-    """The one task. `carry_out` gets every effect that is neither Persist nor a reply, when its turn comes.
-
-    `on_resume` is told, after a pause of the whole process, how many seconds it lasted.
-    """
+    """The one task. `carry_out` gets every effect that is neither Persist nor a reply, when its turn comes."""
 
     def __init__(
         self,
@@ -56,13 +51,11 @@ class Driver:
         ledger: Ledger,
         clock: Clock,
         carry_out: Callable[[Effect], None],
-        on_resume: Callable[[float], None] | None = None,
     ) -> None:
         self._gossip = gossip
         self._ledger = ledger
         self._clock = clock
         self._carry_out = carry_out
-        self._on_resume = on_resume
         self._mailbox: asyncio.Queue[_Step] = asyncio.Queue(MAILBOX_MAX)
         # A write to disk takes milliseconds, on a bad day seconds; the loop answers peers meanwhile.
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="ledger")
@@ -109,21 +102,13 @@ class Driver:
         return Now(wall=self._clock.wall(), boot=self._clock.boot())
 
     async def _next_step(self) -> _Step | None:
-        """The next step, or None when it is time for a tick. Notices that the whole process stood still."""
-        before = self._clock.boot()
-        wait = min(max(self._gossip.next_deadline() - before, 0.0), TURN_S_MAX)
-        step = None
+        """The next step, or None when it is time for a tick."""
+        wait = min(max(self._gossip.next_deadline() - self._clock.boot(), 0.0), TURN_S_MAX)
         try:
             async with asyncio.timeout(wait):
-                step = await self._mailbox.get()
+                return await self._mailbox.get()
         except TimeoutError:
-            pass
-        stood_still = self._clock.boot() - before - wait
-        if stood_still > PAUSE_S:
-            line("warning", "process.paused", seconds=round(stood_still, 1))
-            if self._on_resume is not None:
-                self._on_resume(stood_still)
-        return step
+            return None
 
     async def _take(self, step: _Step) -> None:
         try:

@@ -67,7 +67,6 @@ class Registry(RecordsView):
         transport: PeerTransport,
         clock: Clock,
         upkeep: Upkeep | None = None,
-        on_resume: Callable[[float], None] | None = None,
     ) -> None:
         super().__init__(gossip.get)
         self.changed((kind, key) for kind in Kind for key in gossip.items(kind))
@@ -78,7 +77,7 @@ class Registry(RecordsView):
         self._upkeep = upkeep
         self.gossip = gossip
         """The core, for reading: conflicts, opaque records, differences, why writes are refused."""
-        self._driver = Driver(gossip, ledger, clock, self._carry_out, on_resume)
+        self._driver = Driver(gossip, ledger, clock, self._carry_out)
         self._tasks = Tasks()
         self._in_flight: dict[str, set[asyncio.Task[bool]]] = {}
         self._offsets: dict[str, OffsetFilter] = {}
@@ -96,15 +95,13 @@ class Registry(RecordsView):
         config: Config,
         ledger: Ledger,
         clock: Clock,
-        *,
-        on_resume: Callable[[float], None] | None = None,
     ) -> Self:
         """From the ledger and the keys on the disk. Raises KeysInvalid, OSError, and what the ledger raises."""
         epoch, entries, high_water = ledger.load()
         transport = PeerTransport(Pki(Path(config.state_directory)), clock)
         gossip = _new_gossip(identity, epoch, entries, high_water, clock)
         upkeep = Upkeep(identity, config, clock)
-        return cls(identity, gossip, ledger, transport, clock, upkeep, on_resume)
+        return cls(identity, gossip, ledger, transport, clock, upkeep)
 
     # Life
 

@@ -71,14 +71,13 @@ class PeeringStation:
         return issued.text()
 
     @asynccontextmanager
-    async def up(self, on_resume: Callable[[float], None] | None = None) -> AsyncIterator[Registry]:
+    async def up(self) -> AsyncIterator[Registry]:
         """Run the registry and listen for peers and candidates."""
         self.registry = Registry.open(
             GroupIdentity.load(self.state),
             self.config(),
             Ledger(self.state),
             self.clock,
-            on_resume=on_resume,
         )
         self.desk = JoinDesk(self.name, self.registry, self.pki.authority)
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -301,29 +301,6 @@ async def test_renewed_certificate_is_told_to_the_group(make: Maker) -> None:
         assert registry.stations()["StationA"].serial == a.pki.peer_leaf().serial
 
 
-class JumpingClock(SystemClock):
-    """A clock that a test lets jump, as a suspended machine sees it."""
-
-    jumped = 0.0
-
-    def boot(self) -> float:
-        return super().boot() + self.jumped
-
-
-async def test_pause_of_the_process_is_noticed(make: Maker) -> None:
-    clock = JumpingClock()
-    a = make("StationA", clock)
-    a.create()
-    pauses: list[float] = []
-    async with a.up(on_resume=pauses.append) as registry:
-        await until(registry.group, 5)
-        await asyncio.sleep(0.3)
-        assert pauses == []
-        clock.jumped = 30.0
-        await until(lambda: pauses, 2)
-        assert pauses[0] == pytest.approx(30, abs=1)
-
-
 async def test_while_nobody_answers_it_waits_longer_than_for_the_last_of_several(
     pair: tuple[PeeringStation, PeeringStation], make: Maker
 ) -> None:

@@ -67,10 +67,7 @@ class Bench:
             now=Now(wall=self.clock.wall(), boot=self.clock.boot()),
         )
         self.seen: list[tuple[Effect, int]] = []
-        self.pauses: list[float] = []
-        self.driver = Driver(
-            self.gossip, self.shelf, self.clock, self.take, on_resume=self.pauses.append
-        )
+        self.driver = Driver(self.gossip, self.shelf, self.clock, self.take)
 
     def take(self, effect: Effect) -> None:
         self.seen.append((effect, len(self.shelf.rows)))
@@ -162,15 +159,6 @@ async def test_full_mailbox_is_said_and_not_waited_for() -> None:
     for task in waiting:
         task.cancel()
     await bench.driver.close()
-
-
-async def test_pause_is_told_with_its_length() -> None:
-    async with running() as bench:
-        await bench.write("one")
-        await asyncio.sleep(0)
-        bench.clock.at += 60
-        await bench.write("two")
-        assert bench.pauses == [pytest.approx(60, abs=1)]
 
 
 async def test_writer_that_gave_up_disturbs_nobody() -> None:

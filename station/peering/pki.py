@@ -92,23 +92,13 @@ class Pki:
     def peer_client_context(self) -> ssl.SSLContext:
         """For conversations that we begin with peers. Raises KeysInvalid, OSError (also for a bad pair)."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._load_peers_trust(context)
-        return context
-
-    def peer_server_context(self) -> ssl.SSLContext:
-        """For the peer port: a certificate of the peers' intermediate, or no conversation."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.verify_mode = ssl.CERT_REQUIRED
-        self._load_peers_trust(context)
-        return context
-
-    def _load_peers_trust(self, context: ssl.SSLContext) -> None:
-        """Only the peers' intermediate: with the root as anchor, a leaf made for clients would be accepted too."""
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(CIPHERS)
+        # Only the peers' intermediate: with the root as anchor, a leaf made for clients would be accepted too.
         context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
         context.load_verify_locations(cadata=self._read("peers-ca.pem"))
         context.load_cert_chain(self.directory / "peer.pem", self.directory / "peer.key")
+        return context
 
     def _read(self, name: str) -> str:
         path = self.directory / name

@@ -17,11 +17,6 @@ def holder(source: str, stations: Iterable[str]) -> str:
     return max(names, key=lambda name: _weight(source, name))
 
 
-def succession(source: str, stations: Iterable[str]) -> list[str]:
-    """All of `stations`, in the order in which they would have the duty for `source`."""
-    return sorted(stations, key=lambda name: _weight(source, name), reverse=True)
-
-
 def collector(storage_id: str, stations: Iterable[str]) -> str:
     """The station that collects garbage on a storage, among those that share it. Raises ValueError if there is none."""
     return holder(f"collection of {storage_id}", stations)

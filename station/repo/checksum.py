@@ -10,7 +10,6 @@ from station.repo.errors import RepoError
 STRONG = {"sha256": 64, "sha384": 96, "sha512": 128}
 WEAK = {"md5": 32, "sha": 40, "sha1": 40, "sha224": 56}
 _HEX = re.compile(r"[0-9a-f]+")
-_WEAKEST_FIRST = ("md5", "sha", "sha1", "sha224", "sha256", "sha384", "sha512")
 
 
 class Checksum(NamedTuple):
@@ -21,11 +20,6 @@ class Checksum(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.hex}"
-
-    @property
-    def strength(self) -> int:
-        """Comparable: a source never falls back to a lesser one unasked."""
-        return _WEAKEST_FIRST.index(self.kind)
 
 
 def parse_checksum(

@@ -73,12 +73,6 @@ class Schedule:
         self._drop(_recurring(source))
         self._drop(_retry(source))
 
-    def run_now(self, source: SourceId) -> None:
-        """A new source, or somebody's wish: due at once; the recurring job keeps its phase."""
-        self._failures.pop(source, None)
-        self._drop(_retry(source))
-        self._due(source)
-
     def succeeded(self, source: SourceId) -> None:
         """The run ended well: forget earlier failures."""
         self._failures.pop(source, None)

@@ -15,11 +15,6 @@ class SignatureRefused(ValueError):
     """The signature does not prove that the source's key signed these bytes; the message says what to do."""
 
 
-def fingerprints(key_text: str) -> list[str]:
-    """The full fingerprints of the keys in armoured text. Raises SignatureRefused when there are none."""
-    return [str(certificate.fingerprint) for certificate in _certificates(key_text)]
-
-
 def verify_signature(data: bytes, signature: bytes, key_text: str) -> str:
     """The fingerprint of the key among `key_text` that made the detached `signature` of `data`.
 

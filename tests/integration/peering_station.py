@@ -22,8 +22,15 @@ from station.peering.pki import Pki
 from station.peering.registry import Registry
 from station.runtime.clock import SystemClock
 from station.runtime.tasks import Tasks
+from station.serve.peers_worker import peers_context
 
 HOST = "127.0.0.1"
+
+
+def peer_port(pki: Pki) -> ssl.SSLContext:
+    """What the peers worker shows and asks for, with a station's keys."""
+    names = ("peer.pem", "peer.key", "peers-ca.pem")
+    return peers_context(*(str(pki.directory / name) for name in names))
 
 
 class PeeringStation:
@@ -91,9 +98,7 @@ class PeeringStation:
             stack.push_async_callback(self.registry.close)
             stack.push_async_callback(tasks.close)
             tasks.start(self.registry.run(), name=f"registry of {self.name}")
-            await stack.enter_async_context(
-                serving(peers, self.peers, self.pki.peer_server_context())
-            )
+            await stack.enter_async_context(serving(peers, self.peers, peer_port(self.pki)))
             await stack.enter_async_context(serving(public, self.public, server))
             await self.registry.first_exchange()
             yield self.registry

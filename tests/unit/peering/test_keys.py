@@ -21,6 +21,7 @@ from station.peering.keys import (
     peer_host_name,
 )
 from station.peering.pki import Pki, public_names, write_secret
+from tests.integration.peering_station import peer_port
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
@@ -200,8 +201,7 @@ def two(tmp_path: Path) -> tuple[Pki, Pki]:
 def test_peers_of_one_group_shake_hands_and_know_each_other(two: tuple[Pki, Pki]) -> None:
     a, b = two
     assert (
-        handshake(a.peer_client_context(), b.peer_server_context(), peer_host_name("Station_B"))
-        == "StationA"
+        handshake(a.peer_client_context(), peer_port(b), peer_host_name("Station_B")) == "StationA"
     )
 
 
@@ -210,14 +210,14 @@ def test_peer_that_is_another_station_than_the_one_dialled_is_refused(
 ) -> None:
     a, b = two
     with pytest.raises(ssl.SSLCertVerificationError, match="mismatch"):
-        handshake(a.peer_client_context(), b.peer_server_context(), peer_host_name("StationC"))
+        handshake(a.peer_client_context(), peer_port(b), peer_host_name("StationC"))
 
 
 def test_peer_of_another_group_is_refused(two: tuple[Pki, Pki], tmp_path: Path) -> None:
     a, _ = two
     other = pki_in(tmp_path / "other", create_authority("lb.example.com", time.time()), time.time())
     with pytest.raises(ssl.SSLCertVerificationError):
-        handshake(a.peer_client_context(), other.peer_server_context(), "stationa.peer.station")
+        handshake(a.peer_client_context(), peer_port(other), "stationa.peer.station")
 
 
 def test_peer_whose_certificate_has_expired_is_refused(two: tuple[Pki, Pki]) -> None:
@@ -226,7 +226,7 @@ def test_peer_whose_certificate_has_expired_is_refused(two: tuple[Pki, Pki]) -> 
     write_secret(a.directory / "peer.pem", late.chain)
     write_secret(a.directory / "peer.key", late.key)
     with pytest.raises(ssl.SSLError, match=r"(?i)expired"):
-        handshake(a.peer_client_context(), b.peer_server_context(), peer_host_name("Station_B"))
+        handshake(a.peer_client_context(), peer_port(b), peer_host_name("Station_B"))
 
 
 def test_peer_without_a_certificate_is_refused(two: tuple[Pki, Pki]) -> None:
@@ -235,7 +235,7 @@ def test_peer_without_a_certificate_is_refused(two: tuple[Pki, Pki]) -> None:
     nameless.check_hostname = False
     nameless.verify_mode = ssl.CERT_NONE
     with pytest.raises(ssl.SSLError, match=r"(?i)certificate"):
-        handshake(nameless, b.peer_server_context(), peer_host_name("Station_B"))
+        handshake(nameless, peer_port(b), peer_host_name("Station_B"))
 
 
 def test_leaf_made_for_clients_does_not_open_the_peer_port(two: tuple[Pki, Pki]) -> None:
@@ -245,7 +245,7 @@ def test_leaf_made_for_clients_does_not_open_the_peer_port(two: tuple[Pki, Pki])
     client.verify_mode = ssl.CERT_NONE
     client.load_cert_chain(a.directory / "public.pem", a.directory / "public.key")
     with pytest.raises(ssl.SSLError, match=r"(?i)certificate|unable to get"):
-        handshake(client, b.peer_server_context(), "x.peer.station")
+        handshake(client, peer_port(b), "x.peer.station")
 
 
 def test_client_that_trusts_only_the_root_verifies_the_public_leaf(two: tuple[Pki, Pki]) -> None:

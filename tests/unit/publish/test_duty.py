@@ -25,13 +25,6 @@ def test_duties_are_spread_over_the_stations() -> None:
         assert 25 <= held.count(station) <= 75
 
 
-def test_succession_begins_with_the_holder_and_names_who_follows() -> None:
-    for source in SOURCES[:20]:
-        first, second, *_ = duty.succession(source, STATIONS)
-        assert first == duty.holder(source, STATIONS)
-        assert second == duty.holder(source, [s for s in STATIONS if s != first])
-
-
 def test_nobody_cannot_hold_a_duty() -> None:
     with pytest.raises(ValueError, match="nobody"):
         duty.holder("source", [])

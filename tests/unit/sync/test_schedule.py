@@ -59,11 +59,6 @@ async def test_a_source_that_left_is_not_run_any_more(schedule: Schedule) -> Non
     assert (schedule.next_run(LAB), schedule.sources()) == (None, frozenset())
 
 
-async def test_a_wish_is_due_at_once(schedule: Schedule, due: list[str]) -> None:
-    schedule.run_now(LAB)
-    assert due == ["lab"]
-
-
 async def test_a_failure_is_retried_three_times_five_minutes_apart(schedule: Schedule) -> None:
     schedule.set(LAB, 10 * HOUR)
     for _ in range(RETRIES):

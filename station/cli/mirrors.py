@@ -44,6 +44,7 @@ MIRROR_COLUMNS: list[Column] = [
     column("PACKAGES", "package_count"),
     ("SIZE", lambda row: size_text(row.get("size"))),
     ("LAST SYNCED", lambda row: time_text(row.get("time_last_synced"))),
+    ("NEXT SYNC", lambda row: time_text(row.get("time_next_sync"))),
     ("WHY", lambda row: "\n".join(map(str, row.get("reasons") or ())) or "-"),
 ]
 

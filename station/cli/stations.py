@@ -57,23 +57,31 @@ def update_group(
             help="After how many days of silence an instance's own references count no more; 0: never.",
         ),
     ] = None,
+    sync_every: Annotated[
+        int | None,
+        typer.Option(metavar="HOURS", min=1, help="How often each upstream is looked at."),
+    ] = None,
     socket: SocketPath = None,
     config: SocketFromConfig = None,
     as_json: AsJson = False,
 ) -> None:
     """Give the group another hostname or another port: registered instances follow at their next check-in.
 
-    Say the same in each station.toml then: `station station update NAME hostname=…`.
+    Say the same in each station.toml then: `station station update NAME hostname=…`. Or change how long silent
+    instances count, and how often upstreams are looked at.
     """
     body: dict[str, Any] = {"hostname": hostname, "compartment": compartment}
     body = {key: value for key, value in body.items() if value}
     if age_out is not None:
         body["age_out_days"] = age_out
+    if sync_every is not None:
+        body["sync_every_h"] = sync_every
     ports = {"proxy": proxy_port, "http": http_port, "https": https_port}
     if given := {kind: port for kind, port in ports.items() if port is not None}:
         body["ports"] = given
     if not body:
-        fail("nothing to change: give --hostname, --compartment, a port or --age-out", MISUSE)
+        known = "--hostname, --compartment, a port, --age-out or --sync-every"
+        fail(f"nothing to change: give {known}", MISUSE)
     answer = admin_of(socket, config).patch("/group", body)
     print_written(answer, f"the group has {plain(body)} now", as_json)
 

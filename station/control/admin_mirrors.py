@@ -49,8 +49,12 @@ class _Mirrors:
 
     def _rows(self) -> list[dict[str, Any]]:
         station = self._station
-        sources = station.storage.view.sources
-        return mirror_rows(station.mirror_list(), sources, station.reports_of_our_storage())
+        return mirror_rows(
+            station.mirror_list(),
+            station.storage.view.sources,
+            station.reports_of_our_storage(),
+            station.reports_of_all(),
+        )
 
     def _group(self) -> GroupRecord:
         group = self._station.records().group

@@ -171,18 +171,18 @@ def switch_instances(records: Records, body: Mapping[str, Any]) -> list[Change]:
 
 
 def update_group(records: Records, body: Mapping[str, Any], now: float) -> GroupRecord:
-    """The group under another hostname or compartment, or with another grace. Raises BadChange, also for ports.
+    """The group under another hostname or compartment, or with other times. Raises BadChange, also for ports.
 
     The old name is kept: certificates of the group's CA are good for both. `now`: wall clock, seconds.
     """
     if records.group is None:
         raise BadChange(503, "starting", "no word from the group yet; try again")
-    unknown = set(body) - {"hostname", "compartment", "age_out_days", "ports"}
+    unknown = set(body) - {"hostname", "compartment", "age_out_days", "sync_every_h", "ports"}
     if unknown or not body:
         raise BadChange(
             400,
             "invalid",
-            "only hostname, compartment and age_out_days of a running group can change",
+            "only hostname, compartment, ports, age_out_days and sync_every_h of a running group can change",
             "ports",
         )
     old, wire = records.group, records.group.model_dump(mode="json")

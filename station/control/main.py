@@ -55,8 +55,7 @@ from station.storage.client import StorageChild, StorageError
 from station.sync.launcher import Launcher
 from station.sync.schedule import Schedule
 
-# The product's recurring job; each group asks its upstreams once, whichever station has the duty.
-SYNC_EVERY_S = 6 * 3600.0
+HOUR_S = 3600.0
 
 
 class Control:
@@ -98,11 +97,13 @@ class Control:
         if self._leash:
             self._leash.attach(loop)
         self._registry.subscribe(station.ask_for_turn)
+        self._registry.subscribe(self._schedule_listed)
         self._tasks.start(self._registry.run(), name="registry", is_vital=True)
         self._tasks.start(storage.watch(), name="storage watch", is_vital=True)
         chores = Chores(station)
         servers = await self._serve(station, chores)
         await station.catch_up()
+        self._schedule_listed()
         self._schedule.start()
         self._tasks.start(station.turn_for_ever(), name="turns", is_vital=True)
         self._tasks.keep(chores.recognise_for_ever, name="recognise")
@@ -164,7 +165,7 @@ class Control:
             on_pause=station.catch_up,
             on_gone=self._fills.gone,
         )
-        station.assemble(syncs, flips, feed)
+        station.assemble(syncs, flips, feed, self._schedule.next_runs)
 
     async def _serve(self, station: Station, chores: Chores) -> list[HttpServer]:
         config, pki = self._config, Pki(Path(self._config.state_directory))
@@ -229,13 +230,16 @@ class Control:
         if self._leash:
             stalled = self._station.storage.view.state is StorageState.STALLED
             self._leash.report(STORAGE_STALLED if stalled else STORAGE_ANSWERS)
-        self._schedule_listed()
         self._station.ask_for_turn()
 
     def _schedule_listed(self) -> None:
+        """Each group asks its upstreams once, whichever station has the duty by then."""
+        group = self._registry.group()
+        if group is None:
+            return
         listed = {SourceId(source) for source in self._station.mirror_list()}
         for source in listed:
-            self._schedule.set(source, SYNC_EVERY_S)
+            self._schedule.set(source, group.sync_every_h * HOUR_S)
         for source in self._schedule.sources() - listed:
             self._schedule.remove(source)
 

@@ -17,10 +17,15 @@ def mirror_rows(
     mirror_list: Mapping[str, MirrorListEntry],
     stored: Mapping[str, StoredSource],
     reports: Mapping[str, Iterable[SourceReport]],
+    everywhere: Mapping[str, Iterable[SourceReport]],
 ) -> list[dict[str, Any]]:
-    """One row per source on the mirror list. `reports`: of the stations that use this storage, this one included."""
+    """One row per source on the mirror list.
+
+    `reports`: of the stations that use this storage, this one included; `everywhere`: of all that are present.
+    """
     return [
         _row(source, entry, stored.get(source, StoredSource()), list(reports.get(source, ())))
+        | _times(stored.get(source, StoredSource()), list(everywhere.get(source, ())))
         for source, entry in mirror_list.items()
     ]
 
@@ -55,12 +60,19 @@ def _row(
         "percentage": _percentage(state, busy),
         "package_count": facts.packages if facts else 0,
         "size": facts.size if facts else 0,
-        "time_last_synced": max((r.checked_at for r in reports), default=0.0) or None,
         "bytes_done": busy.bytes_done,
         "bytes_total": busy.bytes_total,
         "reasons": [str(reason) for reason in entry.reasons],
         "error": next((r.error for r in reports if r.error), ""),
     }
+
+
+def _times(stored: StoredSource, everywhere: list[SourceReport]) -> dict[str, float | None]:
+    """Of the last look at upstream that found what this storage has whole, and of the next one."""
+    whole = {str(revision) for revision, facts in stored.revisions.items() if facts.is_complete}
+    last = max((r.checked_at for r in everywhere if r.checked in whole), default=0.0)
+    due = max((r.next_at for r in everywhere), default=0.0)
+    return {"time_last_synced": last or None, "time_next_sync": due or None}
 
 
 def _percentage(state: MirrorState, report: SourceReport) -> int:

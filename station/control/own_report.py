@@ -33,6 +33,7 @@ def source_report(
     record: PublicationRecord | None,
     kept: Publication | None,
     copies: Mapping[Revision, int],
+    next_at: float,
 ) -> SourceReport:
     """`said` (what the sync desk knows) with what is shown, and what this station holds.
 
@@ -49,6 +50,7 @@ def source_report(
         complete=complete_here(source, storage),
         retained=_retained(stored, here),
         candidate=str(candidate or ""),
+        next_at=next_at,
     )
 
 

@@ -133,8 +133,12 @@ def metrics_body(station: Station) -> bytes:
 
 
 def _rows(station: Station) -> list[dict[str, object]]:
-    sources = station.storage.view.sources
-    return mirror_rows(station.mirror_list(), sources, station.reports_of_our_storage())
+    return mirror_rows(
+        station.mirror_list(),
+        station.storage.view.sources,
+        station.reports_of_our_storage(),
+        station.reports_of_all(),
+    )
 
 
 def _table(title: str, heads: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:

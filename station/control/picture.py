@@ -3,7 +3,7 @@
 Only reads: `station.Station` decides and acts on it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from station import __version__
@@ -37,10 +37,13 @@ Peers = Mapping[str, tuple[bool, StationReport]]  # name → is present, last re
 
 
 class Picture:
-    """The reading half of a station. The parts are given; `syncs` and `flips` come when all is assembled."""
+    """The reading half of a station. The parts are given; `syncs`, `flips` and `next_looks` (by source, wall time) come
+    when all is assembled.
+    """
 
     syncs: SyncDesk
     flips: Flips
+    next_looks: Callable[[], Mapping[str, float]]
 
     def __init__(
         self,
@@ -116,13 +119,12 @@ class Picture:
 
     def reports_of_our_storage(self) -> dict[str, list[SourceReport]]:
         """By source: what the stations on our storage say. Of the same reports on each of them, in the same order."""
-        partners = self.partners()
-        said = {n: r for n, r in self.present_reports().items() if n == self.name or n in partners}
-        sources = {source for report in said.values() for source in report.sources}
-        return {
-            source: [said[n].sources[source] for n in sorted(said) if source in said[n].sources]
-            for source in sources
-        }
+        here = {self.name, *self.partners()}
+        return _by_source({n: r for n, r in self.present_reports().items() if n in here})
+
+    def reports_of_all(self) -> dict[str, list[SourceReport]]:
+        """By source: what all present stations say."""
+        return _by_source(self.present_reports())
 
     def last_seen(self) -> dict[str, float]:
         """Seconds since each other station's heartbeat last moved."""
@@ -195,10 +197,12 @@ class Picture:
 
     def source_report(self, source: str) -> SourceReport:
         """What this station says of one source."""
+        has_duty = self.flips.barrier.has_duty(source)
         return source_report(
             self.syncs.report(source),
             source,
             self.storage.view,
+            next_at=self.next_looks().get(source, 0.0) if has_duty else 0.0,
             live=self.flips.barrier.live(source),
             candidate=self.flips.barrier.candidate(source),
             record=self.registry.publications().get(source),
@@ -264,6 +268,14 @@ class Picture:
         measured = self.registry.offset(name)
         is_good = measured is not None and measured[1] <= OFFSET_ERROR_MAX_S
         return measured[0] if measured and is_good else None
+
+
+def _by_source(said: Mapping[str, StationReport]) -> dict[str, list[SourceReport]]:
+    sources = {source for report in said.values() for source in report.sources}
+    return {
+        source: [said[n].sources[source] for n in sorted(said) if source in said[n].sources]
+        for source in sources
+    }
 
 
 def _report(payload: Mapping[str, Any]) -> StationReport:

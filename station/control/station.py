@@ -5,7 +5,7 @@ each second anyway. A turn only decides; what takes time runs in tasks of its ow
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from station.config.schema import Config
@@ -64,9 +64,15 @@ class Station(Picture):
         self._turn_asked: asyncio.TimerHandle | None = None
         self._flip_timer: asyncio.TimerHandle | None = None
 
-    def assemble(self, syncs: SyncDesk, flips: Flips, feed: Feed) -> None:
+    def assemble(
+        self,
+        syncs: SyncDesk,
+        flips: Flips,
+        feed: Feed,
+        next_looks: Callable[[], Mapping[str, float]],
+    ) -> None:
         """The parts that call back into this object."""
-        self.syncs, self.flips, self.feed = syncs, flips, feed
+        self.syncs, self.flips, self.feed, self.next_looks = syncs, flips, feed, next_looks
 
     def workers(self) -> frozenset[Worker]:
         """The connected workers."""

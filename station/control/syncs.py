@@ -190,7 +190,8 @@ class SyncDesk:
             return
         line("info", f"sync.{end['event']}", source=source, revision=end["revision"])
         desk.attempts = Attempts()
-        checked = {"checked_at": wall} if isinstance(work, AskUpstream) else {}
+        is_look = isinstance(work, AskUpstream)
+        checked = {"checked_at": wall, "checked": end["revision"]} if is_look else {}
         self._change(source, activity="", error="", **checked)
         self._on_end(source, True, False)
         self._saw(source, work, end["revision"])

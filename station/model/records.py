@@ -126,6 +126,8 @@ class GroupRecord(Record):
     renamed_at: float = 0.0  # when it got this hostname; wall time, seconds
     # Days after which an instance that fell silent keeps nothing mirrored by its own references; 0: never.
     age_out_days: Annotated[int, Field(ge=0, le=3650, strict=True)] = 30
+    # Hours between two looks at each upstream, by whichever station has the duty. It can be changed, not be ended.
+    sync_every_h: Annotated[int, Field(ge=1, le=744, strict=True)] = 6
 
 
 class StationRecord(Record):

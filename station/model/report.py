@@ -24,6 +24,10 @@ class SourceReport:
     bytes_total: int = 0
     upstream: str = ""  # revision last seen upstream
     checked_at: float = 0.0  # wall time of the last good look at upstream, seconds
+    checked: str = ""  # revision that this look found
+    next_at: float = (
+        0.0  # wall time of the next look, where this station has the duty; 0: another one looks
+    )
     # Wall time of the last wish for a sync, by an operator on that station.
     requested_at: float = 0.0
     error: str = ""  # why the last run failed: `code: detail`

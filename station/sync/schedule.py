@@ -4,7 +4,8 @@ Nothing is stored: the jobs follow from the mirror list, which control has. `due
 """
 
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -16,6 +17,7 @@ from station.model.identity import SourceId
 INTERVAL_S_MIN = 60  # more often is an attack upon upstream
 RETRIES = 3
 RETRY_AFTER_S = 300
+LISTED_S = 5.0
 SPLAY_SHARE = 0.1  # of the interval, so that a fleet of stations does not ask at one second
 
 
@@ -34,6 +36,8 @@ class Schedule:
         self._retry_after_s = retry_after_s
         self._failures: dict[SourceId, int] = {}
         self._intervals: dict[SourceId, float] = {}
+        self._listed: dict[str, float] = {}
+        self._listed_until = 0.0
 
     def start(self) -> None:
         """Begin; needs a running event loop."""
@@ -98,6 +102,15 @@ class Schedule:
     def sources(self) -> frozenset[SourceId]:
         """The sources that have a recurring job."""
         return frozenset(self._intervals)
+
+    def next_runs(self) -> Mapping[str, float]:
+        """`next_run` of every source, as it was some seconds ago at most: control asks for it all the time."""
+        now = time.monotonic()
+        if now >= self._listed_until:
+            self._listed_until = now + LISTED_S
+            found = {source: self.next_run(source) for source in self._intervals}
+            self._listed = {source: at for source, at in found.items() if at is not None}
+        return self._listed
 
     def next_run(self, source: SourceId) -> float | None:
         """When the next run is due, retry or recurring: seconds since 1970, or None."""

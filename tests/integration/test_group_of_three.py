@@ -17,6 +17,7 @@ from tests.integration.repositories import Repository, build_repository
 from tests.integration.upstream import Upstream
 
 NETWORK = "127.41.1"
+HOUR_S = 3600.0
 
 pytestmark = pytest.mark.alone
 
@@ -124,6 +125,26 @@ def test_profile_and_instance_reach_every_station_and_leave_it(
     for source in ("web", "db"):
         b.tell("DELETE", f"/sources/{source}")
     print(f"listed everywhere after {listed:.2f} s, SYNCED after {synced:.2f} s")
+
+
+def test_every_station_tells_when_upstream_was_and_will_be_looked_at(lab: LabUnderTest) -> None:
+    """Whichever looks. The group may have it more often; a look in an hour at the latest is then due."""
+    source = source_of(lab)
+
+    def told(name: str) -> list[float]:
+        found = [station.mirrors()[source][name] for station in lab.stations]
+        return [at - time.time() for at in found] if all(found) else []
+
+    wait_until("all tell of the last look", lambda: told("time_last_synced"), 10.0)
+    assert all(-600 < seconds < 0 for seconds in told("time_last_synced"))
+    wait_until("all tell of the next one", lambda: told("time_next_sync"), 10.0)
+    assert all(seconds > HOUR_S for seconds in told("time_next_sync"))
+    lab.stations[1].tell("PATCH", "/group", {"sync_every_h": 1})
+    wait_until(
+        "it comes within the hour",
+        lambda: max(told("time_next_sync"), default=2 * HOUR_S) < HOUR_S,
+        15.0,
+    )
 
 
 def test_twenty_installs_survive_the_death_of_a_station_and_it_comes_back(

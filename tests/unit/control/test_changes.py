@@ -142,11 +142,20 @@ def test_a_group_remembers_its_last_names_and_not_the_one_it_has() -> None:
     assert known.group.former_hostnames == ("c", "d", "e", "lb")
     again = update_group(known, {"age_out_days": 7}, 99.0)
     assert (again.renamed_at, again.age_out_days) == (7.0, 7)
+    assert update_group(known, {"sync_every_h": 24}, 99.0).sync_every_h == 24
 
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"ports": {"http": 1}}, {"ports": 1}, {"id": "x"}, {"hostname": ""}, {"hostname": "a b"}],
+    [
+        {},
+        {"ports": {"http": 1}},
+        {"ports": 1},
+        {"id": "x"},
+        {"hostname": ""},
+        {"hostname": "a b"},
+        {"sync_every_h": 0},
+    ],
 )
 def test_nothing_else_of_a_running_group_changes(body: dict[str, Any]) -> None:
     with pytest.raises(BadChange):

@@ -1,3 +1,5 @@
+import pytest
+
 from station.control.mirrors import mirror_rows, state_of
 from station.control.storage_view import StoredRevision, StoredSource
 from station.model.identity import Revision
@@ -36,9 +38,22 @@ def test_row_tells_revision_size_progress_and_reasons() -> None:
     source = SourceRecord(id="base", url="http://u/")
     entry = MirrorListEntry(source, (Reason("profile", "web", "A"),))
     report = SourceReport(activity="syncing", bytes_done=25, bytes_total=100)
-    rows = mirror_rows({"base": entry}, {"base": stored(is_complete=False)}, {"base": [report]})
+    rows = mirror_rows({"base": entry}, {"base": stored(is_complete=False)}, {"base": [report]}, {})
     assert rows[0]["state"] == "SYNCING"
     assert rows[0]["percentage"] == 25
     assert rows[0]["revision"] == R
     assert (rows[0]["package_count"], rows[0]["size"]) == (5, 500)
     assert rows[0]["reasons"] == ["profile web (station A)"]
+    assert rows[0]["time_next_sync"] is None
+
+
+@pytest.mark.parametrize(("is_complete", "last"), [(True, 50.0), (False, None)])
+def test_last_synced_is_the_last_look_whose_find_is_whole_here_whoever_looked(
+    *, is_complete: bool, last: float | None
+) -> None:
+    entry = MirrorListEntry(SourceRecord(id="base", url="http://u/"), ())
+    other = SourceReport(checked_at=60.0, checked="2" * 64)
+    duty = SourceReport(checked_at=50.0, checked=R, next_at=90.0)
+    everywhere = {"base": [SourceReport(), other, duty]}
+    (row,) = mirror_rows({"base": entry}, {"base": stored(is_complete=is_complete)}, {}, everywhere)
+    assert (row["time_last_synced"], row["time_next_sync"]) == (last, 90.0)

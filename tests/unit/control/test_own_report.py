@@ -28,7 +28,9 @@ def test_what_lies_on_the_storage_is_reported() -> None:
         record=PublicationRecord(number=7, order=1, revision=R3, by="A"),
         kept=SECOND,
         copies={R3: 30},
+        next_at=99.0,
     )
+    assert report.next_at == 99.0
     assert (report.activity, report.live, report.candidate) == ("syncing", FIRST, R2)
     assert report.revisions == {R1: 10}
     assert report.complete == {R1}
@@ -70,6 +72,7 @@ def retained(storage: StorageView) -> tuple[Revision, ...]:
         record=None,
         kept=None,
         copies={},
+        next_at=0.0,
     ).retained
 
 

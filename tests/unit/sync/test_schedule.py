@@ -47,6 +47,20 @@ async def test_setting_the_same_again_does_not_push_the_run_away(schedule: Sched
     assert schedule.next_run(LAB) != before
 
 
+async def test_all_that_comes_is_listed_a_little_late(
+    schedule: Schedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert schedule.next_runs() == {}
+    schedule.set(LAB, HOUR)
+    assert schedule.next_runs() == {}
+    monkeypatch.setattr("station.sync.schedule.LISTED_S", 0.0)
+    schedule = Schedule(lambda source: None)
+    schedule.start()
+    schedule.set(LAB, HOUR)
+    assert schedule.next_runs() == {LAB: schedule.next_run(LAB)}
+    schedule.close()
+
+
 async def test_an_interval_below_a_minute_is_refused(schedule: Schedule) -> None:
     with pytest.raises(ValueError, match="at least 60"):
         schedule.set(LAB, 5)

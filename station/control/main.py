@@ -52,7 +52,7 @@ from station.runtime.leash import READY, STORAGE_ANSWERS, STORAGE_STALLED, Leash
 from station.runtime.lines import line, set_process
 from station.runtime.tasks import Tasks
 from station.storage.client import StorageChild, StorageError
-from station.sync.launcher import Launcher
+from station.sync.launcher import IDLE_S, Launcher
 from station.sync.schedule import Schedule
 
 HOUR_S = 3600.0
@@ -121,6 +121,7 @@ class Control:
             await server.close()
         await station.feed.close()
         await self._fills.close()
+        await self._launcher.close()
         await self._tasks.close()
         await self._registry.close()
         await child.close()
@@ -131,7 +132,8 @@ class Control:
         self._registry = Registry.open(identity, self._config, self._ledger, self._clock)
 
     def _assemble(self, station: Station, storage: StorageWatch) -> None:
-        launcher, tasks = Launcher(), self._tasks
+        self._launcher = launcher = Launcher(idle_s=IDLE_S)
+        tasks = self._tasks
         jobs = JobMaker(
             self._config,
             storage=lambda: station.storage.view,

@@ -1,12 +1,14 @@
 """The sync child: `python -m station.sync.job`. Orders on standard input, events on standard output.
 
-It ends with its input, so that it never outlives control. A "sync", "copy" or "manifest" order is the only one of its
-child, and decides the exit code: 0 or 1. "fill" and "relay" orders may follow one another, and run side by side.
+It ends with its input, so that it never outlives control. "sync", "copy" and "manifest" orders follow one another, each
+after the event "idle" of the one before; the last decides the exit code: 0 or 1. "fill" and "relay" orders run side by
+side.
 """
 
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sys
 import time
@@ -32,6 +34,8 @@ from station.sync.staging import Staged, Staging
 NICENESS = 10  # hashing and parsing must not take the cores from the workers
 ORDER_BYTES_MAX = 32 * 1024 * 1024  # a fill of many objects
 INTERRUPTED_EXIT_CODE = 2
+# Python does not give memory back: a child that parsed a large primary.xml ends, where a small one waits for more work.
+KEPT_BYTES_MAX = 160 * 1024 * 1024
 
 
 class Job:
@@ -46,8 +50,11 @@ class Job:
         self._has_served = False
 
     async def run(self, orders: asyncio.StreamReader) -> int:
-        """Until an order that stands alone is done, or there are no more. Returns the exit code."""
-        while text := await orders.readline():
+        """Until there are no more. Returns the exit code."""
+        code = 0
+        coming = self._tasks.start(orders.readline(), name="next order")
+        while text := await coming:
+            coming = self._tasks.start(orders.readline(), name="next order")
             try:
                 order = Order.parse(text)
             except SyncFailed as failure:
@@ -60,15 +67,18 @@ class Job:
                 continue
             set_process(f"sync-{order.source}")
             work = self._tasks.start(self._alone(order), name=f"{order.kind} {order.source}")
-            end = self._tasks.start(orders.read(), name="end of input")
-            await asyncio.wait({work, end}, return_when=asyncio.FIRST_COMPLETED)
-            code = work.result() if work.done() else INTERRUPTED_EXIT_CODE
-            await self._tasks.close()
-            return code
+            await asyncio.wait({work, coming}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done() and not coming.result():
+                code = INTERRUPTED_EXIT_CODE
+                break
+            code = await work
+            if _peak_bytes() > KEPT_BYTES_MAX:
+                break
+            self._events.say("idle")
         await self._tasks.close()
         await self._relays.close()
         await self._channels.close()
-        return 0
+        return code
 
     def _serve(self, order: Order) -> None:
         """Clients wait for this one."""
@@ -143,6 +153,10 @@ class Job:
             told = SyncFailed("job", f"{type(error).__name__}: {error}", retriable=True)
             self._events.failed(told, **names)
             raise
+
+
+def _peak_bytes() -> int:
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 async def _main() -> int:

@@ -6,19 +6,22 @@ A child ends by itself when its standard input does, so that it never outlives c
 import asyncio
 import contextlib
 import json
+import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 from station.runtime.lines import line
+from station.runtime.tasks import Tasks
 
 LINE_BYTES_MAX = 1024 * 1024  # an event is under 2 KiB; a `staged` that tolerates misses names them
 ENDING_S = 5.0  # from the end of its input to SIGKILL; a child only closes files
+IDLE_S = 10.0  # syncs come in bursts, and to start a child costs a fifth of a second of a core
 DEADLINE_S = 24 * 3600.0 + 600.0  # the child's own deadline comes first
 
 
 class Child:
-    """One sync child: takes orders until `close`. Orders of kind "fill" may follow one another; others are alone."""
+    """One sync child: takes orders until `close`. Those of kind "fill" run side by side; others one after the other."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None and process.stdout is not None
@@ -30,6 +33,15 @@ class Child:
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended. Asked of the kernel: the event loop hears of it a little later."""
+        try:
+            ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:  # the event loop has heard
+            return False
+        return ended is None
 
     async def send(self, job: Mapping[str, Any]) -> None:
         """Give it an order. One that has just ended takes it to nowhere: `events` then ends."""
@@ -64,16 +76,22 @@ class Child:
 
     def kill(self) -> None:
         """SIGKILL, if it still runs. What it verified stays on the storage."""
-        if self._process.returncode is None:
+        if self.is_alive:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
 
 class Launcher:
-    """Starts sync children. `environment` replaces this process's."""
+    """Starts sync children. `environment` replaces this process's; `idle_s`: how long one waits for its next order."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, environment: Mapping[str, str] | None = None, *, idle_s: float = 0.0
+    ) -> None:
         self._environment = dict(environment) if environment is not None else None
+        self._idle_s = idle_s
+        self._unused: set[Child] = set()  # done, or nearly; of these the idle ones take orders
+        self._idle: dict[Child, asyncio.TimerHandle] = {}
+        self._tasks = Tasks()
 
     async def open(self) -> Child:
         """A child that waits for orders. Raises OSError when no process can be started."""
@@ -91,14 +109,14 @@ class Launcher:
 
     async def start(
         self, job: Mapping[str, Any], *, deadline_s: float = DEADLINE_S
-    ) -> AsyncIterator[dict[str, Any]]:
-        """Run one order and yield its events; closing the iterator ends the child.
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Run one order and yield its events; closing the iterator before the last one ends the child.
 
         Always ends with one of `staged`, `unchanged`, `metadata` (of a manifest order), `filled` or `failed`: a child
         that dies without a word is reported as failed, code "died".
         """
-        child = await self.open()
-        is_over = False
+        child = self._take_idle() or await self.open()
+        is_over, code = False, 0
         try:
             await child.send(job)
             async with asyncio.timeout(deadline_s):
@@ -112,8 +130,49 @@ class Launcher:
             yield _failed("deadline", f"not over after {deadline_s:.0f} s; it was ended")
             return
         finally:
-            code = await child.close()
+            if is_over and self._idle_s:
+                self._unused.add(child)
+                self._tasks.start(self._rest(child), name=f"sync child {child.pid}")
+            else:
+                code = await child.close()
         yield _failed("died", f"the sync child ended with {code}")
+
+    async def close(self) -> None:
+        """End those that wait for an order, or will soon."""
+        for timer in self._idle.values():
+            timer.cancel()
+        await self._tasks.close()
+        for child in self._unused:
+            await child.close()
+
+    async def _rest(self, child: Child) -> None:
+        """Keep it for a while, once it is done with its order."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENDING_S):
+                async for event in child.events():
+                    if event["event"] == "idle":
+                        loop = asyncio.get_running_loop()
+                        self._idle[child] = loop.call_later(self._idle_s, self._dismiss, child)
+                        return
+        await self._end(child)
+
+    def _take_idle(self) -> Child | None:
+        while self._idle:
+            child, timer = self._idle.popitem()
+            timer.cancel()
+            if child.is_alive:
+                self._unused.discard(child)
+                return child
+            self._tasks.start(self._end(child), name=f"sync child {child.pid}")
+        return None
+
+    def _dismiss(self, child: Child) -> None:
+        del self._idle[child]
+        self._tasks.start(self._end(child), name=f"sync child {child.pid}")
+
+    async def _end(self, child: Child) -> None:
+        await child.close()
+        self._unused.discard(child)
 
 
 def _ends(event: Mapping[str, Any], kind: str) -> bool:

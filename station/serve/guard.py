@@ -82,20 +82,19 @@ class Guard:
 
     def admit(self, address: str | None) -> bool:
         """Let a connection in, if the caps allow. `address` None: no cap of its own (balancers, unix)."""
-        if self.active >= self.limits.connections:
-            self.counters.hit("connections")
-            return False
-        if address is not None:
-            count = self._per_address.get(address, 0)
-            if count >= self.limits.per_address:
-                self.counters.hit("per_address")
-                return False
-            self._per_address[address] = count + 1
-        self.active += 1
-        return True
+        cap = self._take_place(address)
+        if cap:
+            self.counters.hit(cap)
+        return not cap
 
     def wait(self, item: Waiting) -> None:
-        """Have `item.let_in` called once there is room; it is admitted by then."""
+        """Have `item.let_in` called once there is room; it is admitted by then.
+
+        That may be now: somebody left after it was refused, and before it had a request to wait with.
+        """
+        if not self._take_place(item.address):
+            item.let_in()
+            return
         self._waiting.append(item)
         self.on_crowded()
 
@@ -155,14 +154,22 @@ class Guard:
 
     def _let_in(self) -> None:
         for _ in range(len(self._waiting)):
-            if self.active >= self.limits.connections:
+            if not self.has_room:
                 return
             item = self._waiting.popleft()
-            address = item.address
-            if address is not None:
-                if self._per_address.get(address, 0) >= self.limits.per_address:
-                    self._waiting.append(item)
-                    continue
-                self._per_address[address] = self._per_address.get(address, 0) + 1
-            self.active += 1
-            item.let_in()
+            if self._take_place(item.address):
+                self._waiting.append(item)
+            else:
+                item.let_in()
+
+    def _take_place(self, address: str | None) -> str:
+        """Count one more; or else the cap that does not allow it."""
+        if not self.has_room:
+            return "connections"
+        if address is not None:
+            count = self._per_address.get(address, 0)
+            if count >= self.limits.per_address:
+                return "per_address"
+            self._per_address[address] = count + 1
+        self.active += 1
+        return ""

@@ -89,7 +89,7 @@ class Launcher:
     ) -> None:
         self._environment = dict(environment) if environment is not None else None
         self._idle_s = idle_s
-        self._unused: set[Child] = set()  # done, or nearly; of these the idle ones take orders
+        self._unused: set[Child] = set()  # idle, or about to be, or about to end
         self._idle: dict[Child, asyncio.TimerHandle] = {}
         self._tasks = Tasks()
 
@@ -131,8 +131,7 @@ class Launcher:
             return
         finally:
             if is_over and self._idle_s:
-                self._unused.add(child)
-                self._tasks.start(self._rest(child), name=f"sync child {child.pid}")
+                await self._rest(child)
             else:
                 code = await child.close()
         yield _failed("died", f"the sync child ended with {code}")
@@ -146,15 +145,20 @@ class Launcher:
             await child.close()
 
     async def _rest(self, child: Child) -> None:
-        """Keep it for a while, once it is done with its order."""
-        with contextlib.suppress(TimeoutError):
+        """Keep it for a while, once it is done with its order. One that is not, or has ended, is closed."""
+        self._unused.add(child)
+        try:
             async with asyncio.timeout(ENDING_S):
                 async for event in child.events():
                     if event["event"] == "idle":
                         loop = asyncio.get_running_loop()
                         self._idle[child] = loop.call_later(self._idle_s, self._dismiss, child)
                         return
-        await self._end(child)
+        except TimeoutError:
+            pass
+        finally:
+            if child not in self._idle:
+                await self._end(child)
 
     def _take_idle(self) -> Child | None:
         while self._idle:

@@ -40,35 +40,21 @@ async def last(launcher: Launcher, station: Syncing) -> str:
 def children() -> list[int]:
     """The sync children of this process that have not ended."""
     found = []
-    for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if b"station.sync.job" in words:
-                found.append(int(pid))
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ends meanwhile
+            words = (path / "cmdline").read_bytes().split(b"\0")
+            fields = (path / "stat").read_text().rpartition(")")[2].split()
+            if b"station.sync.job" in words and int(fields[1]) == os.getpid():
+                found.append(int(path.name))
     return found
-
-
-async def until_gone(pid: int) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while pid in children():
-            await asyncio.sleep(0.01)
-
-
-async def until_one() -> int:
-    """The one child, once it has said that it is idle."""
-    async with asyncio.timeout(DEADLINE_S):
-        while len(found := children()) != 1:
-            await asyncio.sleep(0.01)
-    await asyncio.sleep(SOON_S)
-    return found[0]
 
 
 async def test_orders_that_follow_soon_go_to_the_same_child(station: Syncing) -> None:
     async with launching(LONG_S) as launcher:
         assert await last(launcher, station) == "staged"
-        pid = await until_one()
+        (pid,) = children()
         assert await last(launcher, station) == "unchanged"
-        assert await until_one() == pid
+        assert children() == [pid]
     assert children() == []
 
 
@@ -83,14 +69,15 @@ async def test_two_orders_at_once_have_a_child_each(station: Syncing) -> None:
 async def test_a_child_without_orders_ends_after_a_while(station: Syncing) -> None:
     async with launching(SOON_S) as launcher:
         assert await last(launcher, station) == "staged"
-        for pid in children():
-            await until_gone(pid)
+        async with asyncio.timeout(DEADLINE_S):
+            while children():
+                await asyncio.sleep(0.01)
 
 
 async def test_a_child_that_was_killed_while_it_was_idle_costs_nothing(station: Syncing) -> None:
     async with launching(LONG_S) as launcher:
         assert await last(launcher, station) == "staged"
-        pid = await until_one()
+        (pid,) = children()
         os.kill(pid, signal.SIGKILL)
         with suppress(ChildProcessError):  # the event loop was faster
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
@@ -110,6 +97,6 @@ async def test_a_child_that_failed_takes_the_next_order(station: Syncing) -> Non
     async with launching(LONG_S) as launcher:
         lost = Syncing(station.directory / "lost", "http://127.0.0.1:9/", limits={"attempts": 1})
         assert await last(launcher, lost) == "failed"
-        pid = await until_one()
+        (pid,) = children()
         assert await last(launcher, station) == "staged"
-        assert await until_one() == pid
+        assert children() == [pid]

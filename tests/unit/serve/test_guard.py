@@ -105,6 +105,18 @@ def test_beyond_the_cap_connections_wait_and_are_let_in_in_order(guard: Guard) -
     assert guard.active == 2
 
 
+def test_who_was_refused_before_somebody_left_does_not_wait(guard: Guard) -> None:
+    """It was over the cap when it was accepted; its request comes when there is room, and nobody else will leave."""
+    assert guard.admit(None) and guard.admit(None)
+    late = Client()
+    assert not guard.admit(None)
+    guard.leave(None, was_admitted=True)
+    guard.wait(late)
+    assert late.was_let_in
+    assert not guard.is_crowded
+    assert guard.active == 2
+
+
 def test_listeners_are_told_when_there_is_room_again(guard: Guard) -> None:
     called = []
     guard.on_room = lambda: called.append(True)

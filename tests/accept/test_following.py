@@ -225,6 +225,14 @@ def test_a_group_moves_to_another_port_while_both_are_served(
             more = text.replace("[mirror]", f"[mirror]\nmore_sslports = [{PORT}]")
             restart(lab, station, more)
             machine.dnf(tmp_path / station.name).run("makecache", "--refresh").check()
+        first = lab.stations[0]
+        wait_until(
+            "it is known of all that they serve it",
+            lambda: all(
+                PORT in first.ask(f"/stations/{s.name}")["serves"]["https"] for s in lab.stations
+            ),
+            20.0,
+        )
         station_command(lab, "group", "update", "--https-port", str(PORT))
         wait_until(
             "everybody has heard",

@@ -35,8 +35,6 @@ from station.sync.staging import Staged, Staging
 NICENESS = 10  # hashing and parsing must not take the cores from the workers
 ORDER_BYTES_MAX = 32 * 1024 * 1024  # a fill of many objects
 INTERRUPTED_EXIT_CODE = 2
-# Python does not give memory back: a child that parsed a large primary.xml ends, where a small one waits for more work.
-KEPT_BYTES_MAX = 160 * 1024 * 1024
 
 
 class Job:
@@ -73,7 +71,7 @@ class Job:
                 code = INTERRUPTED_EXIT_CODE
                 break
             code = await work
-            if _peak_bytes() > KEPT_BYTES_MAX:
+            if _peak_bytes() > order.limits.kept_bytes:
                 break
             self._events.say("idle")
         await self._tasks.close()

@@ -137,12 +137,12 @@ class Launcher:
         yield _failed("died", f"the sync child ended with {code}")
 
     async def close(self) -> None:
-        """End those that wait for an order, or will soon."""
+        """End those that wait for an order. When all that was started is over."""
         for timer in self._idle.values():
             timer.cancel()
         await self._tasks.close()
-        for child in self._unused:
-            await child.close()
+        for child in list(self._unused):
+            await self._end(child)
 
     async def _rest(self, child: Child) -> None:
         """Keep it for a while, once it is done with its order. One that is not, or has ended, is closed."""

@@ -19,6 +19,8 @@ class Limits:
     retry_s: float = 1.0  # before the second attempt, doubled before the third
     passes: int = 3  # over a repository that changes while it is read
     job_s: float = 24 * 3600.0  # a job that is not over after a day will not be
+    # Python gives no memory back: a child that parsed a large primary.xml ends, a small one waits for its next order.
+    kept_bytes: int = 160 * 1024 * 1024
 
     def object_s(self, size: int) -> float:
         """The total time that an object of `size` bytes may take."""

@@ -100,3 +100,10 @@ async def test_a_child_that_failed_takes_the_next_order(station: Syncing) -> Non
         (pid,) = children()
         assert await last(launcher, station) == "staged"
         assert children() == [pid]
+
+
+async def test_a_child_that_grew_ends_with_its_order(station: Syncing) -> None:
+    station.limits = {"kept_bytes": 1}
+    async with launching(LONG_S) as launcher:
+        assert await last(launcher, station) == "staged"
+        assert children() == []

@@ -117,6 +117,7 @@ class Connection(Reader):
     def _send_at_once(self, memo: Memo, file: FromFile, fd: int) -> None:
         """A file of one turn, which an empty socket mostly takes whole; what it does not take is a transfer's."""
         head, told, sent = file.head, 0, 0
+        self._had_file = True
         try:
             told = self._send(head, socket.MSG_MORE)
             if told == len(head):
@@ -224,9 +225,9 @@ class Connection(Reader):
         if not self._close_after:
             self._shared.guard.watch(self, self._shared.limits.idle_s, "idle")
         elif self._buffer:
-            self._linger()
+            self._linger(self._shared.limits.linger_s)
         else:
-            self.close()
+            self._part()
 
     def _hold(self, reply: Hold) -> None:
         shared = self._shared
@@ -301,8 +302,8 @@ class Connection(Reader):
             self.close()
 
     def abort(self) -> None:
-        """Reset the connection: the client must not take what it has for the whole."""
-        self.close(is_reset=True)
+        """Reset the connection: the client must not take what it has for the whole, unless all of it was sent."""
+        self.close(is_reset=self.limit != "linger")
 
     def close(self, *, is_reset: bool = False) -> None:
         """See Reader."""

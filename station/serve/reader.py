@@ -48,14 +48,14 @@ class Reader(Sender, ABC):
     def is_idle(self) -> bool:
         """Between two requests."""
         is_busy = self._request or self._transfer or self._relay or self._buffer
-        return not is_busy
+        return not is_busy and self.limit != "linger"
 
     def close_if_idle(self) -> None:
         """Close between two requests; one that has arrived by now is answered first."""
         if self.is_idle:
             self.readable()
         if self.is_idle:
-            self.close()
+            self._part()
 
     def readable(self) -> None:
         """Bytes arrived, or may have."""
@@ -131,9 +131,20 @@ class Reader(Sender, ABC):
         except OSError:  # full or gone: an error is not worth a wait
             self.close()
             return
-        self._linger()
+        self._linger(self._shared.limits.linger_s)
 
-    def _linger(self) -> None:
+    def _part(self) -> None:
+        """Close; but whom a file was sent says first that it has all of it, by closing too.
+
+        Megabytes of it may still be in the kernel's buffers and a balancer's, which drops what it has when the last
+        worker is gone and the station counts as down.
+        """
+        if self._had_file:
+            self._linger(self._shared.limits.idle_s)
+        else:
+            self.close()
+
+    def _linger(self, seconds: float) -> None:
         """Our last word was said; read what was under way, so that no reset overtakes it."""
         self._buffer.clear()
         self._request = None
@@ -142,7 +153,7 @@ class Reader(Sender, ABC):
         except (OSError, ValueError):
             self.close()
             return
-        self._shared.guard.watch(self, self._shared.limits.linger_s, "linger")
+        self._shared.guard.watch(self, seconds, "linger")
         self.read_with(self._discard)
 
     def _discard(self) -> None:

@@ -17,7 +17,7 @@ class Sender(Wire, ABC):
     """The sending half of a connection, which says what comes after an answer."""
 
     __slots__ = (
-        "_client", "_mark", "_sent", "_shared", "_timer", "_transfer", "deadline", "limit", "slot",
+        "_client", "_had_file", "_mark", "_sent", "_shared", "_timer", "_transfer", "deadline", "limit", "slot",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, sock: Socket, client: Client) -> None:
@@ -26,6 +26,7 @@ class Sender(Wire, ABC):
         self._transfer: Transfer | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._sent = self._mark = 0
+        self._had_file = False  # or another answer that one send did not finish
         self.deadline, self.limit, self.slot = 0.0, "", 0
 
     @abstractmethod
@@ -46,6 +47,7 @@ class Sender(Wire, ABC):
 
     def _start(self, transfer: Transfer) -> None:
         self._transfer = transfer
+        self._had_file = True
         self._mark = self._sent
         self._shared.guard.watch(self, self._shared.limits.rate_s, "minimum_rate")
         self._pump()

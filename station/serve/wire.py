@@ -64,10 +64,9 @@ class Wire:
 
     def end_sending(self) -> None:
         """Tell the client that nothing more comes. Raises OSError when it is gone."""
-        if self._tls is None:
-            self._sock.shutdown(socket.SHUT_WR)
-        else:
+        if self._tls is not None:
             self._goodbye(self._tls)
+        self._sock.shutdown(socket.SHUT_WR)
 
     def release(self, *, is_reset: bool) -> None:
         """Close: politely, or by a reset, so that a cut answer is not taken for a whole one."""

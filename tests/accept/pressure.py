@@ -41,10 +41,15 @@ class Amounts:
 
 @dataclass(frozen=True)
 class Cut:
-    """A tunnel or a download that ended before its client was done. `how`: "end", or the name of an error."""
+    """A tunnel or a download that ended before its client was done. `how`: "end", or the name of an error.
+
+    Of a download, `began` is when this connection was made and `due` when its client would have had the whole.
+    """
 
     at: float
     how: str
+    began: float = 0.0
+    due: float = 0.0
 
 
 class Pressure:
@@ -222,10 +227,10 @@ class Pressure:
                 await asyncio.sleep(AGAIN_S)
                 continue
             reader, writer = await asyncio.open_connection(sock=sock, limit=PIECE_BYTES)
+            before, began = have, time.monotonic()
             try:
                 more = f"Range: bytes={have}-\r\nIf-Range: {etag}\r\n" if have else ""
                 writer.write(f"GET {self._path} HTTP/1.1\r\nHost: h\r\n{more}\r\n".encode())
-                began = time.monotonic()
                 status, fields = await _head(reader)
                 if (status, fields.get("etag", etag)) != (
                     206 if have else 200,
@@ -233,7 +238,7 @@ class Pressure:
                 ):
                     self._fail("download", f"{status} {fields} for the rest of {etag}", began)
                     return
-                etag, before = fields["etag"], have
+                etag = fields["etag"]
                 self.resumed += have > 0
                 while have < self._size and time.monotonic() < ends:
                     piece = await reader.read(PIECE_BYTES)
@@ -247,7 +252,8 @@ class Pressure:
                 break
             except (OSError, EOFError) as error:
                 how = "end" if isinstance(error, EOFError) else type(error).__name__
-                self.download_cuts.append(Cut(time.monotonic(), how))
+                due = began + (self._size - before) / bytes_per_s
+                self.download_cuts.append(Cut(time.monotonic(), how, began, due))
             finally:
                 writer.transport.abort()
             await asyncio.sleep(AGAIN_S)

@@ -386,6 +386,28 @@ def test_while_a_station_stops_balancers_are_told_until_its_last_download_has_en
     assert lab.process.wait(5) == 0
 
 
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+def test_a_station_that_stops_is_not_gone_before_balancers_passed_on_what_they_have(
+    tmp_path: Path, connection: str
+) -> None:
+    """A balancer holds megabytes for a slow client, and drops them when the station's ports refuse its checks."""
+    with FilesLab(tmp_path, limits={"drain_idle_s": 0.1}) as lab:
+        revision = lab.storage.add(SOURCE, OLD)
+        lab.publish(SOURCE, revision)
+        view = SourceView(live=Publication(1, 1, revision), revisions=(revision,))
+        with lab.connect() as balancer:
+            fields = f"Host: h\r\nConnection: {connection}"
+            balancer.sendall(f"GET {BASE}Packages/old.rpm HTTP/1.1\r\n{fields}\r\n\r\n".encode())
+            assert read_answer(balancer)[1] == OLD["Packages/old.rpm"]
+            stopping = {"is_ready": False, "reason": "draining", "sources": {SOURCE: view}}
+            lab.feed.show(lab.snapshot(2, **stopping))
+            lab.feed.send({"stop": True})
+            assert balancer.recv(1) == b"", "the station has nothing more to say"
+            time.sleep(0.5)
+            assert status(lab.get("/health/ready")[0]) == 404
+        assert lab.process.wait(5) == 0
+
+
 def test_a_second_signal_ends_the_worker_at_once(lab: FilesLab) -> None:
     lab.publish(SOURCE, lab.storage.add(SOURCE, OLD))
     with lab.connect() as sock:

@@ -14,6 +14,7 @@ import pytest
 from station.model.identity import Revision
 from station.model.publication import Publication
 from station.model.snapshot import MemberView, SourceView
+from tests.integration.certificates import Certificate
 from tests.integration.files_lab import FilesLab, boot, header, read_answer, revision_of, status
 
 SOURCE = "ol9_base"
@@ -387,15 +388,18 @@ def test_while_a_station_stops_balancers_are_told_until_its_last_download_has_en
 
 
 @pytest.mark.parametrize("connection", ["keep-alive", "close"])
+@pytest.mark.parametrize("is_tls", [False, True])
 def test_a_station_that_stops_is_not_gone_before_balancers_passed_on_what_they_have(
-    tmp_path: Path, connection: str
+    tmp_path: Path, connection: str, is_tls: bool
 ) -> None:
     """A balancer holds megabytes for a slow client, and drops them when the station's ports refuse its checks."""
-    with FilesLab(tmp_path, limits={"drain_idle_s": 0.1}) as lab:
+    made = Certificate.make(tmp_path)
+    tls = made.chain, made.key
+    with FilesLab(tmp_path, tls=tls, limits={"drain_idle_s": 0.1}) as lab:
         revision = lab.storage.add(SOURCE, OLD)
         lab.publish(SOURCE, revision)
         view = SourceView(live=Publication(1, 1, revision), revisions=(revision,))
-        with lab.connect() as balancer:
+        with lab.connect_tls() if is_tls else lab.connect() as balancer:
             fields = f"Host: h\r\nConnection: {connection}"
             balancer.sendall(f"GET {BASE}Packages/old.rpm HTTP/1.1\r\n{fields}\r\n\r\n".encode())
             assert read_answer(balancer)[1] == OLD["Packages/old.rpm"]

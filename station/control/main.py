@@ -40,6 +40,7 @@ from station.control.texts import balancer_routes, snippet_routes
 from station.model.identity import SourceId
 from station.model.publication import Publication
 from station.model.records import Kind, PublicationRecord
+from station.model.report import SourceReport
 from station.model.states import StorageState
 from station.peering.changes import Change
 from station.peering.desk import JoinDesk
@@ -53,6 +54,7 @@ from station.runtime.lines import line, set_process
 from station.runtime.tasks import Tasks
 from station.storage.client import StorageChild, StorageError
 from station.sync.launcher import IDLE_S, Launcher
+from station.sync.memory import recall
 from station.sync.schedule import Schedule
 
 HOUR_S = 3600.0
@@ -150,6 +152,7 @@ class Control:
             on_stored=storage.refresh,
             on_end=self._sync_ended,
             on_kept=station.kept_manifest,
+            recall=self._last_look,
         )
         self._fills = FillDesk(
             launcher, tasks, make_job=jobs.fill_job, on_kept=station.kept_manifest
@@ -244,6 +247,15 @@ class Control:
             self._schedule.set(source, group.sync_every_h * HOUR_S)
         for source in self._schedule.sources() - listed:
             self._schedule.remove(source)
+
+    def _last_look(self, source: str) -> SourceReport:
+        """What the last good look at upstream found, before control started. One in the future was by a wrong clock."""
+        record = self._station.records().sources.get(source)
+        state = Path(self._config.state_directory)
+        memory = record and recall(state, SourceId(source), record.url)
+        if not memory or memory.looked_at > self._clock.wall():
+            return SourceReport()
+        return SourceReport(checked_at=memory.looked_at, checked=str(memory.revision))
 
     def _due(self, source: SourceId) -> None:
         self._station.syncs.due(source)

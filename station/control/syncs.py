@@ -49,7 +49,8 @@ class SyncDesk:
     """Decides by `choose_work`, acts by child processes, reports by SourceReport.
 
     `on_end(source, is_good, is_retriable)` tells the schedule; `on_stored`: something new lies on the storage;
-    `on_kept(source, revision)`: a manifest lies in the state directory.
+    `on_kept(source, revision)`: a manifest lies in the state directory. `recall(source)`: what is known of an earlier
+    run of this station's.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class SyncDesk:
         on_stored: Callable[[], Awaitable[None]],
         on_end: Callable[[str, bool, bool], None],
         on_kept: Callable[[str, str], None],
+        recall: Callable[[str], SourceReport],
     ) -> None:
         self._launcher = launcher
         self._clock = clock
@@ -72,6 +74,7 @@ class SyncDesk:
         self._on_stored = on_stored
         self._on_end = on_end
         self._on_kept = on_kept
+        self._recall = recall
         self._desks: dict[str, _Desk] = {}
         self._listed: Mapping[str, MirrorListEntry] = {}
 
@@ -203,7 +206,9 @@ class SyncDesk:
             self._change(source, upstream=revision)
 
     def _desk(self, source: str) -> _Desk:
-        return self._desks.setdefault(source, _Desk())
+        if source not in self._desks:
+            self._desks[source] = _Desk(self._recall(source))
+        return self._desks[source]
 
     def _change(self, source: str, **fields: Any) -> None:
         desk = self._desk(source)

@@ -1,4 +1,5 @@
-"""What this station alone remembers of a source between syncs, in its state directory: how to ask "anything new?".
+"""What this station alone remembers of a source between syncs, in its state directory: how to ask "anything new?", and
+when it last had an answer.
 
 Losing it costs one unconditional request.
 """
@@ -11,32 +12,39 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from station.model.identity import InvalidName, Revision, SourceId
 from station.runtime.durable import replace_local
 from station.sync.failure import SyncFailed
-from station.sync.index import Seen
+
+if TYPE_CHECKING:
+    from station.sync.index import Seen
 
 MEMORY_BYTES_MAX = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The last repomd.xml of `url` that led to a complete `revision`, by its validators and its sha256."""
+    """The last repomd.xml of `url` that led to a complete `revision`, by its validators and its sha256.
+
+    `looked_at`: when upstream was last found to have it, wall seconds.
+    """
 
     url: str
     revision: Revision
     repomd_sha256: str
     etag: str
     last_modified: str
+    looked_at: float = 0.0
 
     @classmethod
-    def of(cls, url: str, revision: Revision, seen: Seen) -> "Memory":
+    def of(cls, url: str, revision: Revision, seen: "Seen", looked_at: float) -> "Memory":
         """What to remember of `seen`."""
         digest = hashlib.sha256(seen.content).hexdigest()
-        return cls(url, revision, digest, seen.etag, seen.last_modified)
+        return cls(url, revision, digest, seen.etag, seen.last_modified, looked_at)
 
-    def is_same(self, seen: Seen) -> bool:
+    def is_same(self, seen: "Seen") -> bool:
         """Whether upstream sent what is remembered, although it was asked with validators."""
         return hashlib.sha256(seen.content).hexdigest() == self.repomd_sha256
 
@@ -51,7 +59,7 @@ def recall(state: Path, source: SourceId, url: str) -> Memory | None:
         with _path(state, source).open("rb") as file:
             wire = json.loads(file.read(MEMORY_BYTES_MAX))
         found = Memory(**{**wire, "revision": Revision.parse(wire["revision"])})
-        return found if found.url == url else None
+        return found if found.url.rstrip("/") == url.rstrip("/") else None
     except (OSError, ValueError, KeyError, TypeError, InvalidName):
         return None
 

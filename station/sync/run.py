@@ -4,7 +4,7 @@ repomd (signature, then parse) → metadata → manifest → packages → repomd
 fetched is of use to the next pass, and nothing of a mixture is ever staged.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from station.model.identity import Revision
 from station.runtime.clock import Clock
@@ -35,7 +35,7 @@ async def sync(
     Raises SyncFailed; what was verified stays in the pool.
     """
     staging.require_storage()
-    seen = await _news(order, conversation, staging)
+    seen = await _news(order, conversation, staging, clock)
     if isinstance(seen, Revision):
         return seen
     for _ in range(order.limits.passes):
@@ -48,7 +48,7 @@ async def sync(
             outcome = error
         now = await read_repomd(conversation, order, seen.validators())
         if now is None or now.content == seen.content:
-            return _conclude(order, staging, seen, outcome)
+            return _conclude(order, staging, clock, seen, outcome)
         line("info", "sync.upstream_changed", source=order.source)
         seen = now
     raise SyncFailed(
@@ -66,12 +66,17 @@ class _Pass:
     missing: tuple[str, ...]
 
 
-async def _news(order: Order, conversation: Conversation, staging: Staging) -> Seen | Revision:
+async def _news(
+    order: Order, conversation: Conversation, staging: Staging, clock: Clock
+) -> Seen | Revision:
     """repomd.xml by one request, or the remembered revision when it is unchanged and whole here."""
     memory = recall(order.state, order.source, order.url)
     if memory is not None and staging.is_whole(memory.revision):
         seen = await read_repomd(conversation, order, memory.validators())
-        return memory.revision if seen is None or memory.is_same(seen) else seen
+        if seen is not None and not memory.is_same(seen):
+            return seen
+        remember(order.state, order.source, replace(memory, looked_at=clock.wall()))
+        return memory.revision
     seen = await read_repomd(conversation, order, {})
     assert seen is not None  # an unconditional request is not answered with "not modified"
     return seen
@@ -90,14 +95,20 @@ async def _one_pass(
 
 
 def _conclude(
-    order: Order, staging: Staging, seen: Seen, outcome: _Pass | Revision | SyncFailed
+    order: Order,
+    staging: Staging,
+    clock: Clock,
+    seen: Seen,
+    outcome: _Pass | Revision | SyncFailed,
 ) -> Staged | Revision:
     """Upstream is what it was when the pass began: the pass counts."""
     if isinstance(outcome, SyncFailed):
         raise outcome
     if isinstance(outcome, Revision):
-        remember(order.state, order.source, Memory.of(order.url, outcome, seen))
-        return outcome
-    staged = staging.complete(outcome.index, outcome.missing)
-    remember(order.state, order.source, Memory.of(order.url, staged.revision, seen))
-    return staged
+        found: Staged | Revision = outcome
+        revision = outcome
+    else:
+        found = staging.complete(outcome.index, outcome.missing)
+        revision = found.revision
+    remember(order.state, order.source, Memory.of(order.url, revision, seen, clock.wall()))
+    return found

@@ -124,6 +124,22 @@ def test_files_are_served_while_control_restarts(
     assert not client.failed(), f"{len(client.failed())} of {len(client.answers)} GETs"
 
 
+def test_when_a_source_was_synced_is_known_after_a_restart(station: OneStation) -> None:
+    def last_synced() -> float:
+        return float(station.admin.mirrors().get("base", {}).get("time_last_synced") or 0.0)
+
+    wait_until("the first sync", last_synced, START_S)
+    before = last_synced()
+    (old,) = station.children("station.control.main")
+    os.kill(old, signal.SIGKILL)
+    wait_until(
+        "another control",
+        lambda: old not in station.children("station.control.main") and last_synced(),
+        START_S,
+    )
+    assert abs(last_synced() - before) < 2.0
+
+
 def test_children_that_stand_still_are_replaced(station: OneStation) -> None:
     before = station.children("files_worker")[:1] + station.children("proxy_worker")
     for pid in before:

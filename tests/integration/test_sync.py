@@ -1,11 +1,14 @@
 """A sync takes exactly what upstream has, once."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from station.lab import demo
+from station.model.identity import SourceId
+from station.sync.memory import recall
 from tests.integration.dnf import Dnf
 from tests.integration.repositories import Repository, build_repository
 from tests.integration.syncing import Syncing
@@ -63,11 +66,14 @@ async def test_progress_counts_bytes_up_to_the_total(station: Syncing) -> None:
 async def test_no_change_is_one_conditional_request(station: Syncing, upstream: Upstream) -> None:
     first = await station.run()
     upstream.forget()
+    before = time.time()
     second = await station.run()
     assert second == {"event": "unchanged", "revision": first["revision"]}
     (request,) = upstream.requests()
     assert request.path == "/repodata/repomd.xml"
     assert request.status == 304
+    remembered = recall(station.state, SourceId("lab"), station.url)
+    assert remembered and remembered.looked_at >= before, "it was a look, too"
 
 
 async def test_no_change_is_one_request_also_where_upstream_knows_no_validators(

@@ -11,12 +11,12 @@ from station.sync.memory import Memory, alone, recall, remember
 
 LAB, URL = SourceId("lab"), "http://up.example/lab/"
 SEEN = Seen(b"<repomd/>", '"v1"', "Sun, 22 Nov 2026 17:00:00 GMT")
-MEMORY = Memory.of(URL, Revision("a" * 64), SEEN)
+MEMORY = Memory.of(URL, Revision("a" * 64), SEEN, 1_800_000_000.0)
 
 
 def test_what_is_remembered_is_recalled(tmp_path: Path) -> None:
     remember(tmp_path, LAB, MEMORY)
-    assert recall(tmp_path, LAB, URL) == MEMORY
+    assert recall(tmp_path, LAB, URL) == recall(tmp_path, LAB, URL.rstrip("/")) == MEMORY
     assert MEMORY.validators() == SEEN.validators()
     assert MEMORY.is_same(Seen(b"<repomd/>", "", ""))
     assert not MEMORY.is_same(Seen(b"<repomd />", '"v1"', ""))

@@ -137,10 +137,11 @@ class Reader(Sender, ABC):
         """Close; but whom a file was sent says first that it has all of it, by closing too.
 
         Megabytes of it may still be in the kernel's buffers and a balancer's, which drops what it has when the last
-        worker is gone and the station counts as down.
+        worker is gone and the station counts as down. Where others wait for room it has less time for that.
         """
+        limits, guard = self._shared.limits, self._shared.guard
         if self._had_file:
-            self._linger(self._shared.limits.idle_s)
+            self._linger(limits.linger_s if guard.is_crowded else limits.idle_s)
         else:
             self.close()
 

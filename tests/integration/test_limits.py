@@ -116,6 +116,23 @@ def test_a_thousand_wait_beyond_the_cap_then_the_backlog_and_none_is_refused(
             sock.close()
 
 
+def test_who_waits_for_room_does_not_wait_for_one_who_has_a_file_and_does_not_close(
+    running: Start,
+) -> None:
+    lab = running(connections=8, linger_s=1)
+    with contextlib.ExitStack() as stack:
+        inside = [stack.enter_context(lab.connect()) for _ in range(8)]
+        for sock in inside:
+            sock.sendall(get("/repo/demo/a.rpm"))
+            read_answer(sock)
+        waiting = stack.enter_context(lab.connect())
+        waiting.sendall(ASK)
+        wait_hit(lab, "connections")
+        inside[0].sendall(get("/repo/demo/a.rpm"))
+        assert header(read_answer(inside[0])[0], "Connection") == "close"
+        assert read_answer(waiting)[1] == b"repomd"
+
+
 def test_a_worker_without_descriptors_rests_and_comes_back(running: Start) -> None:
     lab = running()
     there = len(list(Path(f"/proc/{lab.process.pid}/fd").iterdir()))

@@ -17,7 +17,7 @@ from tests.integration.never_fails import Blow, Plan, Scenario
 
 pytestmark = [pytest.mark.accept, pytest.mark.timeout(900)]
 
-SHORT = Plan(seconds=180, longest_s=300, flips=10, commands=100, straddling=10, nice=15)
+SHORT = Plan(seconds=180, longest_s=300, flips=10, commands=60, straddling=10, nice=15)
 FREEZE_S = 20.0
 AWAY_S = 5.0
 Strike = Callable[[StationUnderTest], None]

@@ -17,7 +17,7 @@ from tests.integration.never_fails import Blow, Plan, Scenario
 
 NETWORK = "127.42.22"
 SOURCE = "never"
-PLAN = Plan(seconds=180, longest_s=300, flips=10, commands=100, straddling=10, nice=15)
+PLAN = Plan(seconds=180, longest_s=300, flips=10, commands=60, straddling=10, nice=15)
 PAUSE_AT_S, PAUSED_S = 40.0, 25.0  # duty moves within 10 s
 SAMPLE_S = 1.0
 # What one station does reaches the others by gossip and by their next look at the storage.

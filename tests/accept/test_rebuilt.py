@@ -14,7 +14,7 @@ from tests.integration.lab import LabUnderTest, StationUnderTest, wait_until
 from tests.integration.never_fails import Blow, Plan, Scenario
 
 NETWORK = "127.42.5"
-PLAN = Plan(seconds=180, longest_s=300, flips=10, commands=100, straddling=10, nice=15)
+PLAN = Plan(seconds=180, longest_s=300, flips=10, commands=60, straddling=10, nice=15)
 EVERY_S = 55.0
 FIRST_S = 10.0
 WITHOUT_STORAGE_S = 10.0

@@ -199,11 +199,11 @@ class Station:
 
     def holdings(self) -> Holdings:
         assert self.barrier is not None
-        candidate = self.barrier.candidate(SOURCE)
+        candidate, complete = self.barrier.candidate(SOURCE), self.storage.complete()
         return Holdings(
             orders=self._orders(),
-            complete=self.storage.complete(),
-            staged=self.staged & self.storage.complete(),
+            complete=complete,
+            staged=self.staged & complete,
             candidate=candidate,
             progress=self.storage.done.get(candidate, 0.0) if candidate else 0.0,
             live=self.barrier.live(SOURCE),

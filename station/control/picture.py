@@ -69,6 +69,9 @@ class Picture:
         self.certificate = certificate
         self._derived_from: tuple[object, ...] = (None,) * 4  # the registry's mappings never change
         self._derived: dict[str, MirrorListEntry] = {}
+        self._read: dict[
+            str, tuple[Mapping[str, Any], StationReport]
+        ] = {}  # each station's payload, and what it says
         self._began = clock.boot()
         self._was_ready = False
 
@@ -103,10 +106,17 @@ class Picture:
     def peers(self) -> dict[str, tuple[bool, StationReport]]:
         """The other stations that ever reported: whether present, and the last report."""
         return {
-            name: (status.is_present, _report(status.payload))
+            name: (status.is_present, self._report(name, status.payload))
             for name, status in self.registry.statuses().items()
             if name != self.name
         }
+
+    def _report(self, name: str, payload: Mapping[str, Any]) -> StationReport:
+        """Read once for all who ask until it changes: each source of each report would be read for each source."""
+        before = self._read.get(name)
+        if before is None or before[0] is not payload:
+            before = self._read[name] = payload, _report(payload)
+        return before[1]
 
     def present_reports(self) -> dict[str, StationReport]:
         """The reports of all present stations, this one first."""

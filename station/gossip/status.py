@@ -49,7 +49,9 @@ class StatusDelta:
 
 @dataclass(frozen=True, slots=True)
 class StationStatus:
-    """A station as we see it. `age_s`: seconds since its last heartbeat."""
+    """A station as we see it. `age_s`: seconds since its last heartbeat. `payload` stays the same object until a field
+    of it changes, so that what is made of it can be kept; nobody may write to it.
+    """
 
     payload: Value
     age_s: float
@@ -65,10 +67,15 @@ class _Known:
     beat_at: float
     fields: dict[str, VersionedField] = field(default_factory=dict)
     changed_at: int = 0
+    payload: Value = field(default_factory=dict)
 
-    def payload(self) -> Value:
+    def change(self, fields: Mapping[str, VersionedField]) -> None:
+        """Take these in the place of those of the same names."""
+        if not fields:
+            return
+        self.fields |= fields
         shown = {name: field.value for name, field in self.fields.items()}
-        return {name: value for name, value in shown.items() if value is not None}
+        self.payload = {name: value for name, value in shown.items() if value is not None}
 
 
 class StatusBoard:
@@ -104,15 +111,13 @@ class StatusBoard:
         check_json(plain)
         own = self._known[self._station]
         names = plain.keys() | own.fields.keys()
-        held = own.payload()
-        changed = [name for name in sorted(names) if plain.get(name) != held.get(name)]
+        changed = [name for name in sorted(names) if plain.get(name) != own.payload.get(name)]
         if not changed:
             return False
         counter = own.mark.counter + 1
         own.mark = own.mark._replace(counter=counter)
         own.changed_at = counter
-        for name in changed:
-            own.fields[name] = VersionedField(counter, plain.get(name))
+        own.change({name: VersionedField(counter, plain.get(name)) for name in changed})
         return True
 
     def marks(self, members: Collection[str]) -> tuple[StatusMark, ...]:
@@ -157,8 +162,7 @@ class StatusBoard:
             self._known[mark.station] = known
         elif mark.counter <= known.mark.counter or delta.base > known.mark.counter:
             return False
-        fresh = {n: f for n, f in delta.fields.items() if f.counter > delta.base}
-        known.fields.update(fresh)
+        known.change({n: f for n, f in delta.fields.items() if f.counter > delta.base})
         known.mark, known.epoch = mark, delta.epoch
         known.beat_at = max(known.beat_at, boot - delta.age_ms / 1000)
         return True
@@ -189,7 +193,7 @@ class StatusBoard:
                 age = 0.0 if is_own else max(0.0, boot - known.beat_at)
                 is_present = age < PRESENT_S
                 found[name] = StationStatus(
-                    known.payload(), age, is_present, known.epoch, known.mark.run
+                    known.payload, age, is_present, known.epoch, known.mark.run
                 )
         return found
 

@@ -10,7 +10,7 @@ from tests.integration.lab import LabUnderTest
 from tests.integration.never_fails import Plan, Scenario
 
 # Ten minutes by themselves; beside two other tests the thousand commands take longer.
-BASE = Plan(seconds=60, longest_s=1500, flips=100, commands=1000, straddling=100, held=50, nice=5)
+BASE = Plan(seconds=60, longest_s=1500, flips=100, commands=1000, straddling=100, held=50)
 
 pytestmark = [pytest.mark.accept, pytest.mark.timeout(1800)]
 

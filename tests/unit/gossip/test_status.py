@@ -37,6 +37,19 @@ def test_field_that_went_away_goes_away_there_too() -> None:
     assert b.statuses(ALL, boot=0.0)["A"].payload == {"y": 2}
 
 
+def test_payload_is_the_same_object_until_a_field_of_it_changes() -> None:
+    a, b = board("A"), board("B")
+    a.set_own({"x": 1})
+    tell(a, b, 0.0)
+    before = b.statuses(ALL, boot=0.0)["A"].payload
+    a.beat("e", 1.0)
+    tell(a, b, 1.0)
+    assert b.statuses(ALL, boot=1.0)["A"].payload is before
+    a.set_own({"x": 2})
+    tell(a, b, 1.0)
+    assert (before, b.statuses(ALL, boot=1.0)["A"].payload) == ({"x": 1}, {"x": 2})
+
+
 def test_status_is_relayed_with_its_age() -> None:
     a, b, c = board("A"), board("B"), board("C")
     tell(a, b, 10.0)

@@ -230,28 +230,28 @@ class Picture:
         """The revisions of which every byte can be read here now."""
         return complete_here(source, self.storage.view)
 
-    def source_states(self) -> dict[str, SourceState]:
-        """What the barrier has to know of each source."""
+    def source_states(self, own: StationReport) -> dict[str, SourceState]:
+        """What the barrier has to know of each source; `own` is what this station says at the moment."""
         records, storage = self.records(), self.storage.view
-        known = set(self.mirror_list()) | set(storage.sources)
         return {
             source: source_state(
                 source,
                 records.sources.get(source),
                 records.publications.get(source),
                 storage,
-                self.source_report(source),
+                said,
                 self.syncs.last_look(source),
                 self._kept.of(source),
             )
-            for source in sorted(known)
+            for source, said in own.sources.items()
         }
 
     def view(self, peers: Peers) -> View:
         """One look at the world, for the barrier and for the skew."""
         statuses = self.registry.statuses()
         # We are there whatever the registry says: it may not have our record yet, or no more.
-        members = [own_member(self.name, self.report())]
+        own = self.report()
+        members = [own_member(self.name, own)]
         for name in self.registry.stations():
             if name == self.name:
                 continue
@@ -260,7 +260,7 @@ class Picture:
                 members.append(other_member(name, peers[name][1], age, offset))
             else:
                 members.append(other_member(name, StationReport(), float("inf"), None))
-        return View(self.name, tuple(members), self.source_states())
+        return View(self.name, tuple(members), self.source_states(own))
 
     def _copied(self, source: str) -> dict[Revision, int]:
         copies = self.copies.of(source)

@@ -121,18 +121,17 @@ class Station(Picture):
 
     def publish_snapshot(self, mirror_list: Mapping[str, MirrorListEntry], peers: Peers) -> None:
         """Tell the workers."""
-        is_ready, reason = self.readiness()
-        config = self._config
+        report, config = self.report(), self._config
         own = OwnFacts(
             self.name,
             self.ca_pem,
             config.proxy.hosts,
             config.proxy.destinations,
-            is_ready,
-            reason,
-            self.report().https,
+            report.is_ready,
+            report.reason,
+            report.https,
         )
-        shown = self.flips.shown(self.source_states())
+        shown = self.flips.shown(self.source_states(report))
         records, storage = self.records(), self.storage.view
         here = self.manifests_here()
         self.feed.publish(build_snapshot(own, records, mirror_list, storage, here, shown, peers))

@@ -1,4 +1,4 @@
-"""Long runs of seeds: `make accept` has 50,000 histories of the barrier and 10,000 of the gossip.
+"""Long runs of seeds: `make accept` has 50,000 histories of the barrier and 2,500 of the gossip.
 
 They are collected before what works with real processes, and keep a core busy while those mostly wait.
 """

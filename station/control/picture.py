@@ -69,9 +69,8 @@ class Picture:
         self.certificate = certificate
         self._derived_from: tuple[object, ...] = (None,) * 4  # the registry's mappings never change
         self._derived: dict[str, MirrorListEntry] = {}
-        self._read: dict[
-            str, tuple[Mapping[str, Any], StationReport]
-        ] = {}  # each station's payload, and what it says
+        # Of each other station: its payload, and what that says.
+        self._read: dict[str, tuple[Mapping[str, Any], StationReport]] = {}
         self._began = clock.boot()
         self._was_ready = False
 
@@ -106,17 +105,16 @@ class Picture:
     def peers(self) -> dict[str, tuple[bool, StationReport]]:
         """The other stations that ever reported: whether present, and the last report."""
         return {
-            name: (status.is_present, self._report(name, status.payload))
+            name: (status.is_present, self._report_of(name, status.payload))
             for name, status in self.registry.statuses().items()
             if name != self.name
         }
 
-    def _report(self, name: str, payload: Mapping[str, Any]) -> StationReport:
-        """Read once for all who ask until it changes: each source of each report would be read for each source."""
-        before = self._read.get(name)
-        if before is None or before[0] is not payload:
-            before = self._read[name] = payload, _report(payload)
-        return before[1]
+    def _report_of(self, name: str, payload: Mapping[str, Any]) -> StationReport:
+        """Parsed once until it changes: many ask in one turn, for each source."""
+        if name not in self._read or self._read[name][0] is not payload:
+            self._read[name] = payload, _parse(payload)
+        return self._read[name][1]
 
     def present_reports(self) -> dict[str, StationReport]:
         """The reports of all present stations, this one first."""
@@ -288,7 +286,7 @@ def _by_source(said: Mapping[str, StationReport]) -> dict[str, list[SourceReport
     }
 
 
-def _report(payload: Mapping[str, Any]) -> StationReport:
+def _parse(payload: Mapping[str, Any]) -> StationReport:
     try:
         return StationReport.from_wire(dict(payload))
     except (ValueError, TypeError, KeyError):

@@ -70,9 +70,8 @@ class ClientLoop(threading.Thread):
         self._number_of = number_of
         self._newest = -1
         self._is_stopping = threading.Event()
-        self._dnf = Dnf(
-            root, timeout=DNF_TIMEOUT_S, plugins=False
-        )  # they cost a tenth of each command
+        # Plugins would cost a tenth of each command.
+        self._dnf = Dnf(root, timeout=DNF_TIMEOUT_S, plugins=False)
         self._dnf.prefix = ("nice", "-n", str(nice))
         name = "mirrorlist" if kind.by_mirrorlist else "baseurl"
         url = f"{base}/mirrorlist/{source}" if kind.by_mirrorlist else f"{base}/repo/{source}/"

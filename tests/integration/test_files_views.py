@@ -407,8 +407,9 @@ def test_a_station_that_stops_is_not_gone_before_balancers_passed_on_what_they_h
             lab.feed.show(lab.snapshot(2, **stopping))
             lab.feed.send({"stop": True})
             assert balancer.recv(1) == b"", "the station has nothing more to say"
-            time.sleep(0.5)
-            assert status(lab.get("/health/ready")[0]) == 404
+            still = time.monotonic() + 0.5  # five rounds in which idle connections are closed
+            while time.monotonic() < still:
+                assert status(lab.get("/health/ready")[0]) == 404
         assert lab.process.wait(5) == 0
 
 

@@ -2,10 +2,12 @@
 
 A worker says which path of which revision it lacks; the child looks up the manifest, fetches from the peers by
 hash, then from upstream, into a growing file that the workers send from. While the storage takes nothing, the child
-tells the workers of a socket instead, and passes on what peers send.
+tells the workers of a socket instead, and passes on what peers send: also from the first fill that fails there on,
+before the next look at the storage says why.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -16,10 +18,14 @@ from station.runtime.tasks import Tasks
 
 Key = tuple[str, str, str]  # source, revision, path
 
-# Different files under way at once; more wait in the workers, whose clients wait with them.
+# Different files under way at once: some hundred connections to peers or upstream. More wait for their turn.
 FILLS_MAX = 64
+WAITING_MAX = 4096  # a worker asks for 256 at most, and asks anew for those that it gave up
 FILL_DEADLINE_S = 600.0
 IDLE_CHILD_S = 30.0
+# How long nothing is fetched into a storage after a fill failed there: by then a look at it has told its state.
+STORAGE_DOUBT_S = 5.0
+STORAGE_CODES = frozenset({"storage", "no-space"})
 
 
 class Child(Protocol):
@@ -41,6 +47,7 @@ class Fill:
     """One file under way, the child that fetches it, and who waits for it: (worker, its id for the want)."""
 
     key: Key
+    kind: str = ""  # of the order: "fill" into the storage, "relay" past it; "": not its turn yet
     child: Child | None = None
     waiting: set[tuple[Worker, int]] = field(default_factory=set)
     state: dict[str, Any] = field(default_factory=dict)
@@ -48,7 +55,7 @@ class Fill:
 
 
 class FillDesk:
-    """`make_job(source, revision, path)` gives the order for the child, or None: no such source here.
+    """`make_job(key, is_storage_in_doubt)` gives the order for the child, or None: no such source here.
 
     `on_kept(source, revision)`: this manifest lies in the state directory now.
     """
@@ -58,7 +65,7 @@ class FillDesk:
         launcher: Launcher,
         tasks: Tasks,
         *,
-        make_job: Callable[[Key], dict[str, Any] | None],
+        make_job: Callable[[Key, bool], dict[str, Any] | None],
         on_kept: Callable[[str, str], None],
     ) -> None:
         self.filled = 0
@@ -68,7 +75,9 @@ class FillDesk:
         self._make_job = make_job
         self._on_kept = on_kept
         self._relaying = 0
+        self._in_doubt_until = 0.0
         self._fills: dict[Key, Fill] = {}
+        self._queue: deque[Key] = deque()  # those of them whose turn has not come
         self._child: Child | None = None
         self._opening = asyncio.Lock()
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -78,17 +87,17 @@ class FillDesk:
         key = (str(want["source"]), str(want["revision"] or ""), str(want["path"]))
         fill = self._fills.get(key)
         if fill is None:
-            job = self._make_job(key) if len(self._fills) < FILLS_MAX else None
-            if job is None:
-                worker.send(_message(int(want["id"]), key, {"done": False, "error": "unknown"}))
+            if len(self._queue) >= WAITING_MAX:
+                worker.send(
+                    _message(int(want["id"]), key, _failed("too many files are waited for"))
+                )
                 return
             fill = self._fills[key] = Fill(key)
-            loop = asyncio.get_running_loop()
-            fill.timer = loop.call_later(FILL_DEADLINE_S, self._end, key, "no answer in time")
-            self._tasks.start(self._order(fill, job), name=f"fill {key[0]} {key[2]}")
+            self._queue.append(key)
         fill.waiting.add((worker, int(want["id"])))
         if fill.state:
             worker.send(_message(int(want["id"]), key, fill.state))
+        self._start_waiting()
 
     def gone(self, worker: Worker) -> None:
         """A worker left; its clients with it. What is under way goes on: others will ask for it."""
@@ -99,6 +108,20 @@ class FillDesk:
         """End the child."""
         if self._child is not None:
             await self._child.close()
+
+    def _start_waiting(self) -> None:
+        """The next ones in turn, while there is room."""
+        loop = asyncio.get_running_loop()
+        while self._queue and len(self._fills) - len(self._queue) < FILLS_MAX:
+            fill = self._fills[self._queue.popleft()]
+            job = self._make_job(fill.key, loop.time() < self._in_doubt_until)
+            if job is None or not fill.waiting:
+                fill.state = _failed("unknown")
+                self._leave(fill)
+                continue
+            fill.kind = job["kind"]
+            fill.timer = loop.call_later(FILL_DEADLINE_S, self._end, fill.key, "no answer in time")
+            self._tasks.start(self._order(fill, job), name=f"fill {fill.key[0]} {fill.key[2]}")
 
     async def _order(self, fill: Fill, job: dict[str, Any]) -> None:
         try:
@@ -143,7 +166,7 @@ class FillDesk:
         elif event["event"] == "kept":
             self._on_kept(key[0], key[1])
         fill = self._fills.get(key)
-        if fill is None:
+        if fill is None or not fill.kind:
             return
         if event["event"] == "growing":
             facts = {name: event[name] for name in ("sha256", "size", "mtime", "file")}
@@ -158,23 +181,31 @@ class FillDesk:
             fill.state = {"relay": event["socket"], "done": True, "error": ""}
             self._finish(fill)
         elif event["event"] == "failed":
-            self._end(key, f"{event['code']}: {event['detail']}")
+            # Past the storage it can be had yet, if the peers can be told of which revision it is.
+            is_passing = event["code"] in STORAGE_CODES and fill.kind == "fill" and bool(key[1])
+            if is_passing:
+                self._in_doubt_until = asyncio.get_running_loop().time() + STORAGE_DOUBT_S
+            self._end(key, f"{event['code']}: {event['detail']}", is_passing=is_passing)
 
     def _end(self, key: Key, error: str, *, is_passing: bool = False) -> None:
         """It failed; `is_passing`: by no fault of the file, so that workers may ask again at once."""
         fill = self._fills.get(key)
         if fill is not None:
             line("warning", "fill.failed", source=key[0], path=key[2], error=error)
-            fill.state = {**fill.state, "done": False, "error": error, "again": is_passing}
+            fill.state = {**fill.state, **_failed(error), "again": is_passing}
             self.failed += 1
             self._finish(fill)
 
     def _finish(self, fill: Fill) -> None:
+        self._leave(fill)
+        self._start_waiting()
+        self._dismiss_later()
+
+    def _leave(self, fill: Fill) -> None:
         self._tell(fill)
         if fill.timer is not None:
             fill.timer.cancel()
         del self._fills[fill.key]
-        self._dismiss_later()
 
     def _dismiss_later(self) -> None:
         """When nobody needs the child any more, it goes after a while."""
@@ -193,6 +224,10 @@ class FillDesk:
     def _tell(self, fill: Fill) -> None:
         for worker, number in fill.waiting:
             worker.send(_message(number, fill.key, fill.state))
+
+
+def _failed(error: str) -> dict[str, Any]:
+    return {"done": False, "error": error}
 
 
 def _message(number: int, key: Key, state: dict[str, Any]) -> dict[str, Any]:

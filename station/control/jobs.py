@@ -45,8 +45,11 @@ class JobMaker:
             "order": live.order if live else 0,
         }
 
-    def fill_job(self, key: Key) -> dict[str, Any] | None:
-        """One file of one revision: into the storage, or past it while that takes nothing. None: no such source."""
+    def fill_job(self, key: Key, is_storage_in_doubt: bool = False) -> dict[str, Any] | None:
+        """One file of one revision: into the storage, or past it while that takes nothing. None: no such source.
+
+        `is_storage_in_doubt`: it is READY as far as is known, and yet took nothing a moment ago.
+        """
         source, revision, path = key
         record = self._records().sources.get(source)
         if record is None:
@@ -54,7 +57,7 @@ class JobMaker:
         is_away = self._storage().state is not StorageState.READY
         if is_away and not revision:
             return None
-        kind = "relay" if is_away else "fill"
+        kind = "relay" if is_away or (is_storage_in_doubt and revision) else "fill"
         return {**self._base(record), "kind": kind, "revision": revision, "path": path}
 
     def _base(self, source: SourceRecord) -> dict[str, Any]:

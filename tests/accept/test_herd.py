@@ -74,7 +74,7 @@ def at_a_new_station(upstream: Upstream, package: Path, clients: int) -> HerdRun
             profile = {"name": "p", "station": "StationA", "sources": ["s"]}
             station.admin.tell("POST", "/profiles", profile)
             wait_until("it is published", lambda: station.answers("/mirrorlist/s/p"), 20.0)
-            result = stampede(ALONE, f"/repo/s/{package.name}", clients, ALL_S)
+            result = stampede(ALONE, [f"/repo/s/{package.name}"], clients, ALL_S)
         fetched = upstream.requests(re.escape(package.name))
         return HerdRun(result, memory.greatest, len(fetched))
 
@@ -105,7 +105,7 @@ def at_an_emptied_station(
     emptied.start_again()
     wait_until("it answers", lambda: (emptied.ask("/status") or {}).get("ready"), 30.0)
     with MemoryWatch(emptied.pid) as memory:
-        result = stampede(emptied.host, f"/repo/s/{package.name}", clients, ALL_S)
+        result = stampede(emptied.host, [f"/repo/s/{package.name}"], clients, ALL_S)
         lab.wait_synced("s", deadline_s=60.0)
     time.sleep(2.0)  # workers tell their counters each second
     # The other package of the repository is as large as this one, and is copied as well.

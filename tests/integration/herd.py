@@ -1,14 +1,16 @@
-"""Many clients that ask for one file at the same moment, in one thread; and a look at a station's memory meanwhile.
+"""Many clients that ask for files at the same moment, in one thread; and a look at a station's memory meanwhile.
 
 Some of them hash what they get. Of the others the kernel drops the bytes unread (MSG_TRUNC): they only count them.
 """
 
 import hashlib
+import itertools
 import selectors
 import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -56,15 +58,20 @@ class _Client:
         return bool(count and self.left)
 
 
-def stampede(host: str, path: str, count: int, deadline_s: float, port: int = 17080) -> HerdResult:
-    """`count` clients connect, then all ask; wait for the last. Those that end early are not whole."""
+def stampede(
+    host: str, paths: Sequence[str], count: int, deadline_s: float, port: int = 17080
+) -> HerdResult:
+    """`count` clients connect, then all ask, for one path after the other; wait for the last.
+
+    Those that end early are not whole.
+    """
     selector = selectors.DefaultSelector()
     clients = []
     for number in range(count):
         sock = socket.create_connection((host, port), timeout=10)
         clients.append(_Client(sock, number % EVERY_NTH_HASHES == 0))
     began = time.monotonic()
-    for client in clients:
+    for client, path in zip(clients, itertools.cycle(paths), strict=False):
         client.sock.sendall(f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
         client.sock.setblocking(False)
         selector.register(client.sock, selectors.EVENT_READ, client)

@@ -23,6 +23,9 @@ CUT_AFTER = 3_000_000
 DOWNLOADS = 200
 UPSTREAM_BYTES_PER_S = 10_000_000
 MEMORY_MIB = 32.0
+CROWD = 300
+CROWD_BYTES = 40_000
+CROWD_BYTES_PER_S = 40_000
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +155,7 @@ def test_a_herd_at_a_new_station_costs_one_fetch(
         station.admin.tell("POST", "/profiles", profile)
         wait_until("it is published", lambda: station.answers("/mirrorlist/s/p"), 20.0)
         with MemoryWatch(station.pid) as memory:
-            result = stampede(ALONE, f"/repo/s/{package.name}", 50, 40.0)
+            result = stampede(ALONE, [f"/repo/s/{package.name}"], 50, 40.0)
         upstream.heal()
         fetched = upstream.requests(re.escape(package.name))
         print(
@@ -163,3 +166,22 @@ def test_a_herd_at_a_new_station_costs_one_fetch(
         assert result.sha256s == {sha256_of(package.read_bytes())}
         assert len(fetched) == 1
         assert memory.growth <= MEMORY_MIB
+
+
+def test_a_herd_that_wants_more_files_than_are_fetched_at_one_time_gets_them_all(
+    tmp_path: Path,
+) -> None:
+    """Those beyond wait for their turn; none is told that its file cannot be had."""
+    repository = build_repository(
+        tmp_path / "crowd", packages=CROWD, size=CROWD_BYTES, prefix="crowd"
+    )
+    paths = [f"/repo/s/{path.name}" for path in repository.rpms()]
+    with Upstream(repository.root) as upstream, OneStation(ALONE).start() as station:
+        upstream.fault(r"crowd-", "drip", CROWD_BYTES_PER_S)
+        station.admin.tell("POST", "/sources", {"id": "s", "url": upstream.url})
+        profile = {"name": "p", "station": "StationA", "sources": ["s"]}
+        station.admin.tell("POST", "/profiles", profile)
+        wait_until("it is published", lambda: station.answers("/mirrorlist/s/p"), 20.0)
+        result = stampede(ALONE, paths, len(paths), 40.0)
+    print(f"{len(paths)} files: {result.whole} whole after {result.slowest_s:.1f} s")
+    assert (result.whole, result.statuses) == (len(paths), {200: len(paths)})

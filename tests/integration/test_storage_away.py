@@ -138,6 +138,24 @@ def test_wrong_bytes_of_a_peer_are_never_passed_on_whole(
     assert fetch(missing, package.name)[1] == content
 
 
+def test_what_is_asked_for_before_the_station_knows_that_its_storage_is_gone_is_passed_on(
+    lab: LabUnderTest, repository: Repository
+) -> None:
+    """As `missing`, without waiting: in the second until the next look, the first fill finds out."""
+    station = lab.stations[0]
+    real = station.storage.with_name("real")
+    station.storage.rename(real)
+    station.storage.mkdir()
+    try:
+        assert_serves(station, repository)
+        assert not list(station.storage.iterdir())
+    finally:
+        station.storage.rmdir()
+        real.rename(station.storage)
+        wait_until("ready again", lambda: state_of(station) == "ready", 10.0)
+        lab.wait_synced("s")
+
+
 def in_namespace(pid: int, *command: str) -> None:
     subprocess.run(["nsenter", "-t", str(pid), "-m", *command], check=True, timeout=20)
 

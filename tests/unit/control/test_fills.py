@@ -60,8 +60,9 @@ class Bench:
         self.opened += 1
         return self.child
 
-    def want(self, worker: Worker, number: int, path: str = "a.rpm") -> None:
-        self.desk.want(worker, {"id": number, "source": "base", "revision": "", "path": path})
+    def want(self, worker: Worker, number: int, path: str = "a.rpm", *, revision: str = "") -> None:
+        wanted = {"id": number, "source": "base", "revision": revision, "path": path}
+        self.desk.want(worker, wanted)
 
     async def say(self, event: str, **fields: Any) -> None:
         self.child.say(event, **fields)
@@ -70,8 +71,9 @@ class Bench:
     def _keep(self, source: str, revision: str) -> None:
         self.kept.append((source, revision))
 
-    def _job(self, key: Key) -> dict[str, Any] | None:
-        return {"path": key[2]} if key[0] == "base" else None
+    def _job(self, key: Key, is_storage_in_doubt: bool) -> dict[str, Any] | None:
+        kind = "relay" if is_storage_in_doubt and key[1] else "fill"
+        return {"kind": kind, "path": key[2]} if key[0] == "base" else None
 
 
 async def settle() -> None:
@@ -197,9 +199,70 @@ async def test_what_cannot_be_ordered_is_answered_at_once() -> None:
     worker, ear = a_worker()
     bench.desk.want(worker, {"id": 5, "source": "nope", "revision": None, "path": "x"})
     assert told(ear) == [(5, False, "unknown")]
-    for number in range(FILLS_MAX + 1):
+    await bench.tasks.close()
+
+
+async def test_more_than_can_be_under_way_wait_for_their_turn() -> None:
+    bench = Bench()
+    worker, ear = a_worker()
+    for number in range(FILLS_MAX + 2):
         bench.want(worker, number, f"{number}.rpm")
-    assert told(ear)[-1] == (FILLS_MAX, False, "unknown")
+    await settle()
+    assert (len(bench.child.jobs), told(ear)) == (FILLS_MAX, [])
+    await bench.say("filled", **GROWING | {"path": "0.rpm"})
+    assert len(bench.child.jobs) == FILLS_MAX + 1
+    await bench.say("failed", path="1.rpm", code="missing", detail="nobody has it")
+    assert [job["path"] for job in bench.child.jobs[-2:]] == [
+        f"{number}.rpm" for number in (FILLS_MAX, FILLS_MAX + 1)
+    ]
+    await bench.say("filled", **GROWING | {"path": f"{FILLS_MAX + 1}.rpm"})
+    assert told(ear)[-1] == (FILLS_MAX + 1, True, "")
+    await bench.tasks.close()
+
+
+async def test_what_waits_for_its_turn_is_bounded_and_not_fetched_for_those_who_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fills, "WAITING_MAX", 2)
+    bench = Bench()
+    (worker, ear), (other, _) = a_worker(), a_worker()
+    for number in range(FILLS_MAX + 2):
+        bench.want(other, number, f"{number}.rpm")
+    bench.want(worker, 1, "last.rpm")
+    assert told(ear) == [(1, False, "too many files are waited for")]
+    bench.desk.gone(other)
+    for number in range(FILLS_MAX):
+        await bench.say("filled", **GROWING | {"path": f"{number}.rpm"})
+    assert len(bench.child.jobs) == FILLS_MAX
+    bench.want(worker, 2, "last.rpm")
+    await settle()
+    assert bench.child.jobs[-1]["path"] == "last.rpm"
+    await bench.tasks.close()
+
+
+async def test_what_the_storage_did_not_take_is_had_past_it() -> None:
+    bench = Bench()
+    worker, ear = a_worker()
+    bench.want(worker, 1, revision="r1")
+    await settle()
+    await bench.say("failed", revision="r1", code="storage", detail="staging: no such directory")
+    assert ear.messages()[-1]["fill"]["again"] is True
+    bench.want(worker, 2, revision="r1")
+    await settle()
+    assert bench.child.jobs[-1]["kind"] == "relay"
+    await bench.say("failed", revision="r1", code="storage", detail="the socket's path")
+    assert ear.messages()[-1]["fill"]["again"] is False, "there is no third way"
+    await bench.tasks.close()
+
+
+async def test_what_no_revision_names_cannot_be_had_past_the_storage() -> None:
+    bench = Bench()
+    worker, ear = a_worker()
+    bench.want(worker, 1)
+    await settle()
+    await bench.say("failed", code="no-space", detail="full")
+    assert told(ear) == [(1, False, "no-space: full")]
+    assert ear.messages()[-1]["fill"]["again"] is False
     await bench.tasks.close()
 
 

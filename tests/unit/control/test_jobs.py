@@ -78,6 +78,11 @@ def test_nothing_is_filled_of_an_unknown_source() -> None:
     assert maker().fill_job(("nope", R1, "a.rpm")) is None
 
 
+def test_a_storage_in_doubt_is_gone_round_where_that_is_possible() -> None:
+    jobs = [maker().fill_job(("base", one, "a.rpm"), is_storage_in_doubt=True) for one in (R1, "")]
+    assert [job and job["kind"] for job in jobs] == ["relay", "fill"]
+
+
 @pytest.mark.parametrize("state", [s for s in StorageState if s is not StorageState.READY])
 def test_a_storage_that_takes_nothing_is_gone_round(state: StorageState) -> None:
     away = maker(view(state=state))

@@ -93,11 +93,12 @@ class Picture:
 
     def mirror_list(self) -> dict[str, MirrorListEntry]:
         """What this group mirrors, and why. Derived anew only when a record of one of the kinds changed."""
-        records = self.records()
-        kinds = (records.sources, records.profiles, records.instances, records.references)
+        sources, profiles = self.registry.sources(), self.registry.profiles()
+        instances, references = self.registry.instances(), self.registry.references()
+        kinds = (sources, profiles, instances, references)
         if any(new is not old for new, old in zip(kinds, self._derived_from, strict=True)):
             self._derived_from = kinds
-            self._derived = derive_mirror_list(*kinds[:3], records.references.values())
+            self._derived = derive_mirror_list(sources, profiles, instances, references.values())
         return self._derived
 
     # The others.

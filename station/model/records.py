@@ -5,6 +5,7 @@ opaque and relayed (a newer station may understand it).
 """
 
 import ipaddress
+import re
 from enum import StrEnum
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from station.model.identity import InstanceId, ProfileName, Revision, SourceId, StationName
+
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Kind(StrEnum):
@@ -61,7 +64,7 @@ def _upstream_url(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    if any(ord(c) < 32 or ord(c) == 127 for c in text):
+    if _CONTROL_CHARACTER.search(text):
         raise ValueError("no control characters")
     return text
 

@@ -1,6 +1,7 @@
 """The .repo file of an instance and what goes with it, put together once for all instances that get the same. Pure."""
 
 import hashlib
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ class Offers:
     def __init__(self, *, sslverify: bool) -> None:
         self._sslverify = sslverify
         self._holdings = Holdings()
-        self._made_from: tuple[object, ...] = ()
+        self._made_from: tuple[object, ...] = (None,) * 6
         self._kept: dict[_Like, Offer] = {}
 
     def of(
@@ -50,12 +51,13 @@ class Offers:
     ) -> Offer:
         """For a machine that comes by this `way`. `names`, `now`: as for `shown_group`."""
         shown = shown_group(group, names, now)
-        made_from = (group, records.stations, records.profiles, records.sources, records.references)
-        is_same = len(self._made_from) == len(made_from) + 1 and all(
-            new is old for new, old in zip(made_from, self._made_from, strict=False)
+        made_from = (
+            *(group, records.stations, records.profiles, records.sources, records.references),
+            shown.hostname,
         )
-        if not is_same or shown.hostname != self._made_from[-1] or len(self._kept) >= KEPT_MAX:
-            self._made_from, self._kept = (*made_from, shown.hostname), {}
+        is_same = all(map(operator.is_, made_from, self._made_from))
+        if not is_same or len(self._kept) >= KEPT_MAX:
+            self._made_from, self._kept = made_from, {}
         record = records.instances.get(instance)
         station = record.station if record else profile.station
         own = tuple(self._holdings.sources_of(records.references, "instance", instance))

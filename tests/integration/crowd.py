@@ -28,7 +28,10 @@ class Reply:
 
 @dataclass
 class Crowd:
-    """`size` instances of one group; `tokens` by number, once registered. Their ids are theirs alone."""
+    """`size` instances of one group; `tokens` by number, once registered. Their ids are theirs alone.
+
+    They ask `place`, host and port of the balancer.
+    """
 
     lab: LabUnderTest
     key: str
@@ -38,7 +41,7 @@ class Crowd:
     def __post_init__(self) -> None:
         self._tls = ssl.create_default_context(cafile=self.lab.ca)
         balancer = self.lab.facts["balancer"]
-        self._place = (str(balancer["host"]), int(balancer["https"]))
+        self.place = (str(balancer["host"]), int(balancer["https"]))
 
     def id(self, number: int) -> str:
         """Its id."""
@@ -76,7 +79,7 @@ class Crowd:
         told: dict[str, Any] = {}
         data = json.dumps(body).encode()
         head = (
-            f"{method} {path} HTTP/1.1\r\nHost: {self._place[0]}\r\nAuthorization: Bearer {bearer}\r\n"
+            f"{method} {path} HTTP/1.1\r\nHost: {self.place[0]}\r\nAuthorization: Bearer {bearer}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n"
         )
         while status in (0, 410, 503) and tries < TRIES:
@@ -91,7 +94,7 @@ class Crowd:
         return Reply(status, told, time.monotonic() - began, tries)
 
     async def _converse(self, request: bytes) -> tuple[int, dict[str, Any]]:
-        reader, writer = await asyncio.open_connection(*self._place, ssl=self._tls)
+        reader, writer = await asyncio.open_connection(*self.place, ssl=self._tls)
         try:
             writer.write(request)
             head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")

@@ -1,7 +1,7 @@
 """`python -m station.control.main`: the control process. Composition only; each part has its own module.
 
-Order: registry from the ledger (the storage child starts beside it; nothing waits for it) → first exchange with the
-members → snapshot to the workers → schedule → ready.
+Order: registry from the ledger (the storage child starts beside it; only the first snapshot waits for it a while) →
+first exchange with the members → snapshot to the workers → schedule → ready.
 """
 
 import asyncio

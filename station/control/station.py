@@ -35,6 +35,8 @@ from station.storage.layout import manifest_copy
 TURN_EVERY_S = 1.0
 # At most so long after a change: many changes in one packet are one turn.
 COALESCE_S = 0.005
+# For the storage, before workers are told anything. One that hangs is told as that by then.
+FIRST_LOOK_S = 3.0
 
 
 class Station(Picture):
@@ -114,7 +116,7 @@ class Station(Picture):
         if any(self._lies_there_unseen(peers[name][1].sources) for name in partners):
             self.storage.look_again()
         self._step_barrier(peers, now)
-        if self.has_exchanged:
+        if self.has_exchanged and self._may_tell(now):
             self.publish_snapshot(mirror_list, peers)
         seen = self.sightings.to_wire(self._clock.wall())
         self.registry.set_status({**self.report().to_wire(), **seen})
@@ -181,6 +183,10 @@ class Station(Picture):
         self.ask_for_turn()
 
     # Details.
+
+    def _may_tell(self, now: Now) -> bool:
+        """Not before the storage was looked at: else a reload sends clients away, as if it were gone."""
+        return self.storage.is_known or now.boot - self._began >= FIRST_LOOK_S
 
     def _step_barrier(self, peers: Peers, now: Now) -> None:
         view = self.view(peers)

@@ -36,6 +36,7 @@ class StorageWatch:
         self._state = state
         self._expected = ""
         self._is_swept = False
+        self._was_listed = False
         self._on_change = on_change
         self._inventory_wanted = asyncio.Event()
         self._write = asyncio.Lock()
@@ -61,6 +62,11 @@ class StorageWatch:
         """True when what lies there may be trusted and read."""
         return self.view.state in (StorageState.READY, StorageState.READ_ONLY, StorageState.FULL)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether its state was told and, where it can be read, what lies there."""
+        return self.view.was_asked and (self._was_listed or not self.is_readable)
+
     def look_again(self) -> None:
         """A child process says that something new lies there: list it now."""
         self._inventory_wanted.set()
@@ -77,7 +83,8 @@ class StorageWatch:
             line("warning", "storage.inventory_failed", code=error.code, detail=error.detail)
             return
         sources = {source: stored_source(wire) for source, wire in found.items()}
-        if sources != self.view.sources:
+        is_first, self._was_listed = not self._was_listed, True
+        if is_first or sources != self.view.sources:
             self._set(sources=sources)
 
     async def publish(self, source: str, publication: Publication) -> None:

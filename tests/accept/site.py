@@ -154,6 +154,8 @@ class Dnf:
             words = f"remove {PACKAGE}" if is_second else f"--refresh install {PACKAGE}"
             said = client.try_run(f"dnf -y {words}")
             if said.returncode:
-                self.failed.append(f"{time.monotonic():.1f} {client.name}: {words}\n{said.stderr}")
+                self.failed.append(
+                    f"{time.monotonic():.1f} {client.name}: {words}\n{said.stdout}{said.stderr}"
+                )
             self.done += 1
             number += 1

@@ -159,16 +159,21 @@ def test_children_that_stand_still_are_replaced(station: OneStation) -> None:
 def test_a_reload_replaces_every_process_and_fails_no_request(
     station: OneStation, repository: Repository
 ) -> None:
+    """Nor is a balancer told that it is not ready: the only station of a group would be down for its clients."""
     before = set(station.children("station."))
     text = station.config.read_text()
     station.config.write_text(text.replace("[proxy]", "[limits]\nidle_s = 50\n[proxy]"))
-    with Getting(station, package_path(repository)) as client:
+    with (
+        Getting(station, package_path(repository)) as client,
+        Getting(station, "/health/ready") as balancer,
+    ):
         os.kill(station.pid, signal.SIGHUP)
         wait_until(
             "all are others", lambda: not before & set(station.children("station.")), START_S
         )
         wait_until("ready", station.is_ready, 5.0)
-    assert not client.failed(), f"{len(client.failed())} of {len(client.answers)} GETs"
+    for asking in (client, balancer):
+        assert not asking.failed(), f"{len(asking.failed())} of {len(asking.answers)} GETs"
     assert "station.reloaded" in station.log.read_text()
     wait_until("nobody is left over", lambda: len(station.children("_worker")) == 4, 5.0)
     workers = station.children("files_worker")

@@ -51,10 +51,13 @@ class Reader(Sender, ABC):
         return not is_busy and self.limit != "linger"
 
     def close_if_idle(self) -> None:
-        """Close between two requests; one that has arrived by now is answered first."""
-        if self.is_idle:
+        """Close between two requests; one that has arrived by now is answered first.
+
+        Who has just connected has asked nothing yet, and gets its time for that.
+        """
+        if self.is_idle and self.limit != "head":
             self.readable()
-        if self.is_idle:
+        if self.is_idle and self.limit != "head":
             self._part()
 
     def readable(self) -> None:

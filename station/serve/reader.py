@@ -55,9 +55,11 @@ class Reader(Sender, ABC):
 
         Who has just connected has asked nothing yet, and gets its time for that.
         """
-        if self.is_idle and self.limit != "head":
+        if self.limit == "head":
+            return
+        if self.is_idle:
             self.readable()
-        if self.is_idle and self.limit != "head":
+        if self.is_idle:
             self._part()
 
     def readable(self) -> None:

@@ -55,7 +55,7 @@ class Fill:
 
 
 class FillDesk:
-    """`make_job(key, is_storage_in_doubt)` gives the order for the child, or None: no such source here.
+    """`make_job(key, is_storage_in_doubt)` gives the order for the child, or None: it cannot be had here.
 
     `on_kept(source, revision)`: this manifest lies in the state directory now.
     """
@@ -181,11 +181,16 @@ class FillDesk:
             fill.state = {"relay": event["socket"], "done": True, "error": ""}
             self._finish(fill)
         elif event["event"] == "failed":
-            # Past the storage it can be had yet, if the peers can be told of which revision it is.
-            is_passing = event["code"] in STORAGE_CODES and fill.kind == "fill" and bool(key[1])
+            is_passing = (
+                event["code"] in STORAGE_CODES and fill.kind == "fill" and self._can_be_relayed(key)
+            )
             if is_passing:
                 self._in_doubt_until = asyncio.get_running_loop().time() + STORAGE_DOUBT_S
             self._end(key, f"{event['code']}: {event['detail']}", is_passing=is_passing)
+
+    def _can_be_relayed(self, key: Key) -> bool:
+        job = self._make_job(key, True)
+        return job is not None and job["kind"] == "relay"
 
     def _end(self, key: Key, error: str, *, is_passing: bool = False) -> None:
         """It failed; `is_passing`: by no fault of the file, so that workers may ask again at once."""

@@ -46,19 +46,20 @@ class JobMaker:
         }
 
     def fill_job(self, key: Key, is_storage_in_doubt: bool = False) -> dict[str, Any] | None:
-        """One file of one revision: into the storage, or past it while that takes nothing. None: no such source.
+        """One file of one revision: into the storage, or past it while that takes nothing and peers are there.
 
-        `is_storage_in_doubt`: it is READY as far as is known, and yet took nothing a moment ago.
+        None: there is no such source, or no way. `is_storage_in_doubt`: it is READY as far as is known, and yet took
+        nothing a moment ago.
         """
         source, revision, path = key
         record = self._records().sources.get(source)
         if record is None:
             return None
+        job = {**self._base(record), "revision": revision, "path": path}
         is_away = self._storage().state is not StorageState.READY
-        if is_away and not revision:
-            return None
-        kind = "relay" if is_away or (is_storage_in_doubt and revision) else "fill"
-        return {**self._base(record), "kind": kind, "revision": revision, "path": path}
+        if (is_away or is_storage_in_doubt) and revision and job["peers"]:
+            return {**job, "kind": "relay"}
+        return None if is_away else {**job, "kind": "fill"}
 
     def _base(self, source: SourceRecord) -> dict[str, Any]:
         pki = Path(self._config.state_directory) / "pki"

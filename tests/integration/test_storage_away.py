@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,18 @@ def assert_serves(station: StationUnderTest, repository: Repository) -> None:
         status, body, etag = fetch(station, path)
         assert (status, etag) == (200, f'"{sha256}"'), path
         assert hashlib.sha256(body).hexdigest() == sha256, path
+
+
+def assert_refused_at_once(station: StationUnderTest, path: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        fetch(station, path)
+    caught.value.close()
+    assert (caught.value.code, time.monotonic() - began < ANSWER_S) == (503, True), path
+
+
+def has_peer(station: StationUnderTest) -> bool:
+    return any(row["state"] == "HEALTHY" for row in station.ask("/peers") or [])
 
 
 def other_surfaces_answer(station: StationUnderTest) -> None:
@@ -154,6 +167,36 @@ def test_what_is_asked_for_before_the_station_knows_that_its_storage_is_gone_is_
         real.rename(station.storage)
         wait_until("ready again", lambda: state_of(station) == "ready", 10.0)
         lab.wait_synced("s")
+
+
+def test_with_no_peer_there_what_is_missing_is_refused_at_once_and_served_when_the_storage_is_back(
+    lab: LabUnderTest, repository: Repository
+) -> None:
+    """Before the station knows, and after: a clean answer that a client and a balancer can act on."""
+    station, peer = lab.stations
+    known = set(repository.rpms())
+    change_upstream(lab, repository, station)
+    lab.wait_synced("s")
+    # Asked for by nobody yet: what was passed on a moment ago is remembered to be had so.
+    one, two, *_ = (path.name for path in repository.rpms() if path not in known)
+    peer.kill_all()
+    try:
+        wait_until("alone", lambda: not has_peer(station), 30.0)
+        real = station.storage.with_name("real")
+        station.storage.rename(real)
+        station.storage.mkdir()
+        try:
+            assert_refused_at_once(station, one)
+            wait_until("told as missing", lambda: state_of(station) == "missing", 10.0)
+            assert_refused_at_once(station, two)
+        finally:
+            station.storage.rmdir()
+            real.rename(station.storage)
+            wait_until("ready again", lambda: state_of(station) == "ready", 10.0)
+        assert_serves(station, repository)
+    finally:
+        peer.start_again()
+        lab.wait_synced("s", deadline_s=60.0)
 
 
 def in_namespace(pid: int, *command: str) -> None:

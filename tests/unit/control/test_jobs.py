@@ -21,13 +21,13 @@ directory = "/mnt/mirror"
 """
 
 
-def maker(storage: StorageView | None = None) -> JobMaker:
-    """Station A; B is present, and so is one that nobody has a record of."""
+def maker(storage: StorageView | None = None, *, is_alone: bool = False) -> JobMaker:
+    """Station A; B is present unless it is alone, and so is one that nobody has a record of."""
     return JobMaker(
         parse_config(TOML, lambda _: ""),
         storage=lambda: storage or view(),
         records=records,
-        present=lambda: ["A", "B", "stranger"],
+        present=lambda: ["A"] if is_alone else ["A", "B", "stranger"],
     )
 
 
@@ -81,6 +81,13 @@ def test_nothing_is_filled_of_an_unknown_source() -> None:
 def test_a_storage_in_doubt_is_gone_round_where_that_is_possible() -> None:
     jobs = [maker().fill_job(("base", one, "a.rpm"), is_storage_in_doubt=True) for one in (R1, "")]
     assert [job and job["kind"] for job in jobs] == ["relay", "fill"]
+
+
+def test_where_no_peer_is_the_storage_is_the_only_way() -> None:
+    job = maker(is_alone=True).fill_job(("base", R1, "a.rpm"), is_storage_in_doubt=True)
+    assert job is not None and job["kind"] == "fill"
+    full = maker(view(state=StorageState.FULL), is_alone=True)
+    assert full.fill_job(("base", R1, "a.rpm")) is None
 
 
 @pytest.mark.parametrize("state", [s for s in StorageState if s is not StorageState.READY])

@@ -20,6 +20,7 @@ from station.sync.objects import Objects
 from station.sync.order import Order
 from station.sync.partial import Growing, name_of_fill, name_of_sync, writing
 from station.sync.peers import Peers
+from station.sync.room import room_of
 from station.sync.staging import Staging
 
 
@@ -65,6 +66,7 @@ class Fill:
         facts = {"sha256": wanted.checksum.hex, "size": wanted.size, "mtime": wanted.mtime}
         syncs = name_of_sync("*", wanted.checksum.hex)
         if not self._objects.has(wanted) and not await comes_anyway(self._pool, wanted, syncs):
+            self._refuse_if_full(wanted)
             with writing():
                 place = self._pool.new_partial(name_of_fill(wanted.checksum.hex))
             growing = Growing(place, wanted.checksum, wanted.size)
@@ -78,6 +80,13 @@ class Fill:
                 growing.discard()
                 raise
         self._say("filled", wanted.path, **facts)
+
+    def _refuse_if_full(self, wanted: Wanted) -> None:
+        """Before a client has the first bytes: then it can be had another way yet. Raises SyncFailed."""
+        free, floor = room_of(self._order)
+        if free - wanted.size < floor:
+            detail = f"{wanted.path}: {wanted.size} bytes of {free} free ones, of which {floor} stay free"
+            raise SyncFailed("no-space", detail, retriable=True)
 
     async def _look_up(self) -> Wanted:
         """The ordered path in the ordered revision, or in the newest that has it. Raises SyncFailed."""

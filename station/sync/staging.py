@@ -14,7 +14,6 @@ from station.storage.layout import Layout
 from station.storage.marker import require_marker
 from station.storage.pool import Pool
 from station.storage.revisions import Revisions
-from station.storage.space import measure_space
 from station.sync.content import Content, Stored, read_content
 from station.sync.events import Events
 from station.sync.failure import SyncFailed
@@ -23,6 +22,7 @@ from station.sync.index import Index
 from station.sync.objects import Objects, together
 from station.sync.order import Order
 from station.sync.partial import writing
+from station.sync.room import room_of
 
 NAMES_MAX = 10  # missing files named in a detail
 
@@ -159,10 +159,7 @@ class Staging:
             )
 
     def _refuse_if_full(self, missing_bytes: int) -> None:
-        with writing():
-            space = measure_space(self._layout.root)
-        floor = space.floor if self._order.floor_bytes is None else self._order.floor_bytes
-        plan = plan_disk(missing_bytes, free=space.free, floor=floor)
+        plan = plan_disk(missing_bytes, **room_of(self._order)._asdict())
         if not plan.fits:
             raise SyncFailed("no-space", f"{self._order.source}: {plan.refusal()}", retriable=True)
 

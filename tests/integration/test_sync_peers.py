@@ -219,6 +219,17 @@ async def test_a_fill_without_manifest_here_asks_a_peer_for_it(
     assert [(await fills.next())["event"] for _ in range(2)] == ["growing", "filled"]
 
 
+async def test_a_fill_that_would_not_leave_the_floor_fails_before_a_client_has_its_first_byte(
+    station: Syncing, fills: Fills, peer: Peer
+) -> None:
+    theirs = await peer.sync()
+    await fills.order(path=PATH, revision=theirs["revision"], floor_bytes=2**60)
+    end = await fills.next()
+    assert (end["event"], end["code"]) == ("failed", "no-space")
+    assert "stay free" in end["detail"]
+    assert not station.pool()
+
+
 async def test_a_fill_of_repomd_brings_the_manifest_of_its_revision(
     station: Syncing, fills: Fills, peer: Peer
 ) -> None:
